@@ -1,0 +1,311 @@
+"""Every way a call can fail.
+
+::
+
+    WxmpError
+    ├─ ConfigError (ValueError)      the arguments cannot work; nothing was sent          .field
+    ├─ TransportError                no usable answer                                     .maybe_acted .endpoint
+    │  ├─ TimedOutError
+    │  └─ BadStatusError                                                                  .status
+    ├─ ReplyError                    an answer, but not of the documented shape           .body .endpoint
+    ├─ APIError                      the platform said no                   .errcode .errmsg .endpoint .rid .advice
+    │  ├─ DeadTokenError             still refused after the token was replaced           (40001 40014 42001)
+    │  ├─ AccountError               app id, secret, IP list: a person must act           (40013 40125 40164)
+    │  ├─ NotAuthorizedError         this account lacks the interface                     (48001)
+    │  ├─ RateLimitError             a quota is used up                     .scope        (45009 45011)
+    │  ├─ RecipientError             not following, blocked, window closed                (43004 43019 45015)
+    │  ├─ NotFoundError              no such menu, user, template                         (46003 46004 40037)
+    │  ├─ ArgumentError              the platform rejects the payload       .field        (47001 and most 40xxx)
+    │  └─ BusyError                  the platform says: try again                         (-1)
+    └─ TokenStoreError               the token store failed                 .store
+       └─ TokenStoreUnavailable      ... and there is no usable token in memory
+
+Every class takes keyword arguments, survives ``pickle`` and ``copy``, and shows no credential.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+from wxmp.errcodes import TOKEN_ENDPOINT_FIX, lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wxmp.errcodes import Kind
+
+__all__ = [
+    "APIError",
+    "AccountError",
+    "ArgumentError",
+    "BadStatusError",
+    "BusyError",
+    "ConfigError",
+    "DeadTokenError",
+    "NotAuthorizedError",
+    "NotFoundError",
+    "RateLimitError",
+    "RecipientError",
+    "ReplyError",
+    "TimedOutError",
+    "TokenStoreError",
+    "TokenStoreUnavailable",
+    "TransportError",
+    "WxmpError",
+    "api_error",
+]
+
+_RID: Final = re.compile(r"\s*rid:\s*([0-9A-Za-z-]+)")
+_IPV4: Final = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,3}){3})(?![\d.])")
+#: ``ReplyError.body`` keeps this many characters of an answer that could not be read.
+BODY_EXCERPT: Final = 200
+
+
+def _rebuild(cls: type[WxmpError], fields: dict[str, Any]) -> WxmpError:
+    return cls(**fields)
+
+
+class WxmpError(Exception):
+    """The base of everything this package raises on purpose."""
+
+    #: The attributes that make up the error, in the order of the constructor's keywords.
+    _fields: ClassVar[tuple[str, ...]] = ("message",)
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), {name: getattr(self, name) for name in self._fields})
+
+    def fresh(self) -> Self:
+        """Return the same error without traceback, cause or context, so that each waiter raises its own."""
+        return type(self)(**{name: getattr(self, name) for name in self._fields})
+
+
+class ConfigError(WxmpError, ValueError):
+    """The arguments cannot work. Nothing was sent."""
+
+    _fields = ("message", "field")
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class TransportError(WxmpError):
+    """No usable answer arrived. ``maybe_acted`` says whether the platform may have carried the request out."""
+
+    _fields = ("message", "endpoint", "maybe_acted")
+
+    def __init__(self, message: str, *, endpoint: str = "", maybe_acted: bool = True) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.maybe_acted = maybe_acted
+
+    def __str__(self) -> str:
+        where = f"{self.endpoint}: " if self.endpoint else ""
+        return f"{where}{self.message}"
+
+
+class TimedOutError(TransportError):
+    """The time for the call ran out."""
+
+
+class BadStatusError(TransportError):
+    """The answer has an HTTP status other than 2xx; the platform reports its own errors with 200."""
+
+    _fields = ("message", "endpoint", "maybe_acted", "status")
+
+    def __init__(self, message: str, *, endpoint: str = "", maybe_acted: bool = True, status: int) -> None:
+        super().__init__(message, endpoint=endpoint, maybe_acted=maybe_acted)
+        self.status = status
+
+
+class ReplyError(WxmpError):
+    """An answer arrived, but not of the documented shape. ``body`` keeps its first 200 characters, secrets masked."""
+
+    _fields = ("message", "endpoint", "body", "maybe_acted")
+
+    def __init__(self, message: str, *, endpoint: str = "", body: str = "", maybe_acted: bool = True) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.body = body[:BODY_EXCERPT]
+        self.maybe_acted = maybe_acted
+
+    def __str__(self) -> str:
+        where = f"{self.endpoint}: " if self.endpoint else ""
+        return f"{where}{self.message}"
+
+
+class APIError(WxmpError):
+    """The platform answered with an ``errcode`` other than 0.
+
+    Attributes:
+        errcode: The platform's return code (全局返回码).
+        errmsg: Its text, without the ``rid``. For reading only: the platform changes these texts.
+        endpoint: Method and path of the call, for example ``"POST /cgi-bin/menu/create"``.
+        rid: The request id, for ``client.server.explain_rid`` (查询 rid 信息); empty when none was sent.
+        advice: What a person can do about it.
+    """
+
+    _fields = ("errcode", "errmsg", "endpoint", "rid", "advice")
+
+    def __init__(self, *, errcode: int, errmsg: str = "", endpoint: str = "", rid: str = "", advice: str = "") -> None:
+        entry = lookup(errcode)
+        super().__init__(entry.meaning)
+        self.errcode = errcode
+        self.errmsg = errmsg
+        self.endpoint = endpoint
+        self.rid = rid
+        self.advice = advice or entry.advice
+
+    def with_advice(self, advice: str) -> Self:
+        """Return a fresh copy of the error that advises something more to the point."""
+        error = self.fresh()
+        error.advice = advice
+        return error
+
+    def __str__(self) -> str:
+        parts = [f"{self.endpoint}: " if self.endpoint else "", f"errcode {self.errcode} ({self.message})"]
+        if self.errmsg:
+            parts.append(f": {self.errmsg}")
+        if self.rid:
+            parts.append(f" [rid {self.rid}]")
+        if self.advice:
+            parts.append(f". {self.advice}")
+        return "".join(parts)
+
+
+class DeadTokenError(APIError):
+    """The access token was refused, replaced, and the new one was refused too (40001, 40014, 42001)."""
+
+
+class AccountError(APIError):
+    """App id, AppSecret, IP allow list or the state of the account: a person must act (40013, 40125, 40164)."""
+
+
+class NotAuthorizedError(APIError):
+    """This account may not use the interface (48001)."""
+
+
+class RateLimitError(APIError):
+    """A quota is used up. ``scope`` is the period after which it is filled again.
+
+    ``"minute"`` and ``"second"`` are waited for inside the retry policy; ``"day"`` and longer never are.
+    """
+
+    _fields = ("errcode", "errmsg", "endpoint", "rid", "advice", "scope")
+
+    def __init__(
+        self,
+        *,
+        errcode: int,
+        errmsg: str = "",
+        endpoint: str = "",
+        rid: str = "",
+        advice: str = "",
+        scope: str = "",
+    ) -> None:
+        super().__init__(errcode=errcode, errmsg=errmsg, endpoint=endpoint, rid=rid, advice=advice)
+        self.scope = scope or lookup(errcode).scope
+
+
+class RecipientError(APIError):
+    """The receiver cannot get this: not following, on the blacklist, window closed (43004, 43019, 45015)."""
+
+
+class NotFoundError(APIError):
+    """No such menu, user, template, material (46003, 46004, 40037)."""
+
+
+class ArgumentError(APIError, ValueError):
+    """The payload is not acceptable: refused by the platform, or found out before anything was sent.
+
+    Attributes:
+        field: The argument at fault where the SDK found it before sending; empty when the platform refused.
+    """
+
+    _fields = ("errcode", "errmsg", "endpoint", "rid", "advice", "field")
+
+    def __init__(
+        self,
+        *,
+        errcode: int,
+        errmsg: str = "",
+        endpoint: str = "",
+        rid: str = "",
+        advice: str = "",
+        field: str = "",
+    ) -> None:
+        super().__init__(errcode=errcode, errmsg=errmsg, endpoint=endpoint, rid=rid, advice=advice)
+        self.field = field
+
+    def __str__(self) -> str:
+        if not self.field:
+            return super().__str__()
+        where = f"{self.endpoint}: " if self.endpoint else ""
+        return f"{where}{self.field}: {self.errmsg} (not sent; the platform would answer {self.errcode})"
+
+
+class BusyError(APIError):
+    """The platform says it is busy. That is no proof that a write failed (-1)."""
+
+
+class TokenStoreError(WxmpError):
+    """The token store failed; ``__cause__`` holds the error of the backend."""
+
+    _fields = ("message", "store")
+
+    def __init__(self, message: str, *, store: str = "") -> None:
+        super().__init__(message)
+        self.store = store
+
+
+class TokenStoreUnavailable(TokenStoreError):  # noqa: N818 - the name of the specification
+    """The token store cannot be reached and no usable token is in memory."""
+
+
+_CLASSES: Final[Mapping[Kind, type[APIError]]] = {
+    "token": DeadTokenError,
+    "account": AccountError,
+    "permission": NotAuthorizedError,
+    "rate": RateLimitError,
+    "recipient": RecipientError,
+    "not_found": NotFoundError,
+    "argument": ArgumentError,
+    "busy": BusyError,
+    "other": APIError,
+    "ok": APIError,
+}
+
+
+def split_rid(errmsg: str) -> tuple[str, str]:
+    """Return the text of an ``errmsg`` without its request id, and the request id."""
+    found = _RID.search(errmsg)
+    if found is None:
+        return errmsg.strip(), ""
+    return (errmsg[: found.start()] + errmsg[found.end() :]).strip(), found.group(1)
+
+
+def api_error(errcode: int, errmsg: str = "", *, endpoint: str = "", token_request: bool = False) -> APIError:
+    """Build the error class that belongs to ``errcode``.
+
+    Args:
+        errcode: The platform's code, not 0.
+        errmsg: Its text as received.
+        endpoint: Method and path of the call.
+        token_request: True on the token endpoints and ``sns/*``, where 40001 means a wrong AppSecret (or user token)
+            and never a dead access token.
+    """
+    entry = lookup(errcode)
+    text, rid = split_rid(errmsg)
+    cls = _CLASSES[entry.kind]
+    if token_request and errcode in TOKEN_ENDPOINT_FIX and cls is DeadTokenError:
+        cls = AccountError
+    advice = entry.advice
+    if "{ip}" in advice:
+        address = _IPV4.search(text)
+        advice = advice.replace("{ip}", address.group(1) if address else "the caller's address")
+    return cls(errcode=errcode, errmsg=text, endpoint=endpoint, rid=rid, advice=advice)
