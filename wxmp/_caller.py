@@ -1,0 +1,353 @@
+"""One call from end to end: token, policy, transport, verdict.
+
+A family (``wxmp.api``) names its :class:`Endpoint` and hands over a payload; everything that all endpoints have in
+common happens here once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeVar
+
+import attrs
+
+from wxmp._redact import scrub
+from wxmp._transport import Credentials, WireRequest
+from wxmp._wire import dumps, loads
+from wxmp.errors import (
+    APIError,
+    BadStatusError,
+    ConfigError,
+    DeadTokenError,
+    ReplyError,
+    TransportError,
+    WxmpError,
+    api_error,
+)
+from wxmp.retry import certainly_not_executed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tenacity import RetryCallState
+
+    from wxmp._redact import Secret
+    from wxmp._transport import FilePart, Transport, WireReply
+    from wxmp._wire import JsonObject
+    from wxmp.retry import RetryPolicy
+
+__all__ = ["Caller", "Endpoint", "Tokens"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("wxmp.call")
+
+#: A call gets at most this many replacements of a dead token.
+REPLACEMENTS: Final = 2
+NO_CODES: Final[frozenset[int]] = frozenset()
+
+_OK_STATUS: Final = range(200, 300)
+_SERVER_ERROR: Final = 500
+
+
+class Tokens(Protocol):
+    """What a caller needs of the token keeper."""
+
+    def peek(self) -> Secret | None:
+        """Return the token if it can be used without looking anywhere; never waits."""
+        ...
+
+    async def get(self) -> Secret:
+        """Return a usable token, waiting for a refresh if there is none."""
+        ...
+
+    def report_dead(self, value: Secret, code: int, *, path: str = "") -> bool:
+        """Say that the platform refused ``value``; the answer tells whether to repeat the call with another one."""
+        ...
+
+    def penalise(self, path: str) -> None:
+        """Say that a call of ``path`` was refused with every token it tried."""
+        ...
+
+
+@attrs.frozen
+class Endpoint:
+    """The facts about one platform endpoint."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    #: An automatic repeat after an ambiguous failure does no lasting harm (``retry_safe`` of the reference).
+    repeatable: bool = attrs.field(kw_only=True)
+    #: ``token``: the account's access token goes into the query. ``none``: the family passes its own credentials.
+    auth: Literal["token", "none"] = attrs.field(default="token", kw_only=True)
+    #: ``api``, or the host of QR pictures.
+    host: Literal["api", "mp"] = attrs.field(default="api", kw_only=True)
+    #: On these endpoints 40001 means a wrong AppSecret, never a dead access token.
+    issues_tokens: bool = attrs.field(default=False, kw_only=True)
+    #: Codes that mean "done already" when they answer a repeat after an attempt whose outcome is unknown.
+    done_codes: frozenset[int] = attrs.field(default=NO_CODES, kw_only=True)
+    #: Codes that are an answer and not a failure: the reply is returned with them inside.
+    accepted_codes: frozenset[int] = attrs.field(default=NO_CODES, kw_only=True)
+    name: str = attrs.field(init=False)
+
+    @name.default
+    def _name(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Caller:
+    """Calls the endpoints of one account."""
+
+    def __init__(
+        self,
+        *,
+        appid: str,
+        secret: Callable[[], Secret],
+        transport: Transport,
+        tokens: Tokens,
+        retry: RetryPolicy,
+        mp_origin: str,
+    ) -> None:
+        #: The account's AppID.
+        self.appid = appid
+        #: Returns the AppSecret; asked late, so that a rotated secret is seen.
+        self.secret = secret
+        #: Where QR pictures live.
+        self.mp_origin = mp_origin
+        self._transport = transport
+        self._tokens = tokens
+        self._retry = retry
+        self._last: tuple[Secret, Credentials] | None = None
+
+    async def __call__(
+        self,
+        endpoint: Endpoint,
+        *,
+        params: Mapping[str, str | int | bool | None] | None = None,
+        json: object = None,
+        files: Sequence[FilePart] | None = None,
+        form: Mapping[str, str] | None = None,
+        credentials: Credentials | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        repeatable: bool | None = None,
+    ) -> JsonObject:
+        """Call ``endpoint`` and return its JSON answer.
+
+        Args:
+            endpoint: Its facts.
+            params: Query parameters; ``None`` values are left out.
+            json: The payload in wire form. A POST without one sends ``{}`` (44002 is the empty-body code).
+            files: Parts of a multipart upload, instead of ``json``.
+            form: Plain fields of a multipart upload.
+            credentials: For endpoints whose ``auth`` is ``none``.
+            timeout: Seconds for one attempt; the client's setting if absent.
+            repeatable: Overrides the endpoint's, for a payload that carries a de-duplication key.
+        """
+        call = self._prepare(endpoint, params, json, files, form, credentials, timeout)
+        started = time.monotonic()
+        try:
+            return await self._attempt(call, self._read)
+        except _NoTokenError as failure:
+            raise failure.error from None
+        except (APIError, TransportError, ReplyError) as error:
+            if repeatable is None:
+                repeatable = endpoint.repeatable
+            if not self._retry.should_repeat(error, repeatable=repeatable) or not call.replayable:
+                raise
+            first = error
+        return await self._repeat(call, self._read, first, repeatable=repeatable, started=started)
+
+    async def download(
+        self, endpoint: Endpoint, *, params: Mapping[str, str | int | bool | None] | None = None
+    ) -> WireReply:
+        """Call an endpoint that answers bytes. An error in JSON (with HTTP 200) is raised as what it is."""
+        call = self._prepare(endpoint, params, None, None, None, None, None)
+        started = time.monotonic()
+        try:
+            return await self._attempt(call, self._read_bytes)
+        except _NoTokenError as failure:
+            raise failure.error from None
+        except (APIError, TransportError, ReplyError) as error:
+            if not self._retry.should_repeat(error, repeatable=endpoint.repeatable):
+                raise
+            first = error
+        return await self._repeat(call, self._read_bytes, first, repeatable=endpoint.repeatable, started=started)
+
+    def _prepare(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, str | int | bool | None] | None,
+        json: object,
+        files: Sequence[FilePart] | None,
+        form: Mapping[str, str] | None,
+        credentials: Credentials | None,
+        timeout: float | None,
+    ) -> _Call:
+        content: bytes | None = None
+        if endpoint.method == "POST" and files is None and (credentials is None or credentials.json is None):
+            content = b"{}" if json is None else dumps(json, endpoint=endpoint.name)
+        return _Call(endpoint, params, content, files, form, credentials, timeout, endpoint.accepted_codes)
+
+    async def _attempt(self, call: _Call, read: Callable[[_Call, WireReply], T]) -> T:
+        """One attempt. A dead token is no attempt: it is replaced and the call repeated, at most twice."""
+        if call.endpoint.auth == "none":
+            return read(call, await self._transport.send(self._request(call, call.credentials)))
+        dead: DeadTokenError | None = None
+        for _ in range(REPLACEMENTS + 1):
+            token = self._tokens.peek() or await self._wait_for_token(dead)
+            reply = await self._transport.send(self._request(call, self._token_credentials(token)))
+            try:
+                return read(call, reply)
+            except DeadTokenError as error:
+                dead = error
+            if not self._tokens.report_dead(token, dead.errcode, path=call.endpoint.path) or not call.replayable:
+                break
+        else:
+            self._tokens.penalise(call.endpoint.path)
+        raise dead or ConfigError("REPLACEMENTS must not be negative")
+
+    async def _wait_for_token(self, dead: DeadTokenError | None) -> Secret:
+        try:
+            return await self._tokens.get()
+        except DeadTokenError as refused:
+            # No further replacement is allowed; the caller wants to know which call the platform refused.
+            raise _NoTokenError((dead or refused).with_advice(refused.advice)) from None
+        except WxmpError as error:
+            raise _NoTokenError(error) from None
+
+    async def _repeat(
+        self,
+        call: _Call,
+        read: Callable[[_Call, WireReply], T],
+        first: APIError | TransportError | ReplyError,
+        *,
+        repeatable: bool,
+        started: float,
+    ) -> T:
+        """Hand the call to tenacity after its first attempt failed with ``first``."""
+        pending: APIError | TransportError | ReplyError | None = first
+
+        async def attempt() -> T:
+            nonlocal pending, call
+            if pending is not None:
+                error, pending = pending, None
+            else:
+                try:
+                    return await self._attempt(call, read)
+                except (APIError, TransportError, ReplyError) as failure:
+                    error = failure
+            if not certainly_not_executed(error):
+                # From now on "it is there already" may well mean that an earlier attempt did it.
+                call = call._replace(accepted=call.endpoint.accepted_codes | call.endpoint.done_codes)
+            raise error
+
+        def log_wait(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome is not None else None
+            logger.warning(
+                "%s: attempt %d failed (%s), next in %.2f s",
+                call.endpoint.name,
+                state.attempt_number,
+                f"errcode {error.errcode}" if isinstance(error, APIError) else type(error).__name__,
+                state.upcoming_sleep,
+            )
+
+        policy = self._retry.retrying(repeatable=repeatable, before_sleep=log_wait, elapsed=time.monotonic() - started)
+        try:
+            return await policy(attempt)
+        except _NoTokenError as failure:
+            raise failure.error from None
+
+    def _request(self, call: _Call, credentials: Credentials | None) -> WireRequest:
+        endpoint = call.endpoint
+        return WireRequest(
+            method=endpoint.method,
+            path=endpoint.path,
+            params=call.params,
+            content=call.content,
+            files=call.files,
+            form=call.form,
+            credentials=credentials,
+            origin=self.mp_origin if endpoint.host == "mp" else None,
+            endpoint=endpoint.name,
+            timeout=call.timeout,
+        )
+
+    def _token_credentials(self, token: Secret) -> Credentials:
+        last = self._last
+        if last is None or last[0] is not token:
+            last = self._last = (token, Credentials(params={"access_token": token}))
+        return last[1]
+
+    def _read(self, call: _Call, reply: WireReply) -> JsonObject:
+        """Judge an answer: the one place where an errcode becomes an error."""
+        endpoint = call.endpoint
+        if reply.status not in _OK_STATUS:
+            _refuse_status(endpoint, reply.status)
+        try:
+            payload = loads(reply.content, endpoint=endpoint.name)
+        except ReplyError as error:
+            raise ReplyError(error.message, endpoint=endpoint.name, body=self._scrub(call, error.body)) from None
+        errcode = payload.get("errcode", 0)
+        if errcode in (0, "0", None) or errcode in call.accepted:
+            return payload
+        try:
+            number = int(errcode)
+        except (TypeError, ValueError):
+            raise ReplyError("errcode is not a number", endpoint=endpoint.name) from None
+        raise self._error(call, number, str(payload.get("errmsg", "")))
+
+    def _read_bytes(self, call: _Call, reply: WireReply) -> WireReply:
+        if reply.status not in _OK_STATUS:
+            _refuse_status(call.endpoint, reply.status)
+        # The platform labels these errors in several ways, so the first byte decides; no picture starts with it.
+        if reply.content[:1] == b"{":
+            self._read(call, reply)
+        return reply
+
+    def _error(self, call: _Call, errcode: int, errmsg: str) -> APIError:
+        endpoint = call.endpoint
+        return api_error(
+            errcode, self._scrub(call, errmsg), endpoint=endpoint.name, token_request=endpoint.issues_tokens
+        )
+
+    def _scrub(self, call: _Call, text: str) -> str:
+        """Answers can echo what was sent, credentials included."""
+        secrets = [self._last[0].reveal()] if self._last is not None else []
+        if call.credentials is not None:
+            secrets += call.credentials.values()
+        return scrub(text, secrets)
+
+
+class _NoTokenError(Exception):
+    """There is no token. The keeper has waited for one as long as it makes sense: the retry policy must not."""
+
+    def __init__(self, error: WxmpError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _Call(NamedTuple):
+    """What one call sends, without the token: that can change between attempts."""
+
+    endpoint: Endpoint
+    params: Mapping[str, str | int | bool | None] | None
+    content: bytes | None
+    files: Sequence[FilePart] | None
+    form: Mapping[str, str] | None
+    credentials: Credentials | None
+    timeout: float | None
+    #: Codes that count as an answer.
+    accepted: frozenset[int]
+
+    @property
+    def replayable(self) -> bool:
+        """A part that comes from an iterator can be sent only once."""
+        return self.files is None or all(part.replayable for part in self.files)
+
+
+def _refuse_status(endpoint: Endpoint, status: int) -> None:
+    """The platform answers its own errors with 200: any other status comes from something in front of it."""
+    raise BadStatusError(
+        f"HTTP status {status}", endpoint=endpoint.name, maybe_acted=status >= _SERVER_ERROR, status=status
+    )
