@@ -1,0 +1,1 @@
+"""Shared credentials: the stores that hold them and the keeper that renews them (中控)."""

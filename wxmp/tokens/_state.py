@@ -1,0 +1,161 @@
+"""What one process knows about a credential: its copy, which values are dead, and what went wrong last."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from wxmp._redact import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wxmp.config import TokenPolicy
+    from wxmp.errors import WxmpError
+    from wxmp.tokens.store import StoredToken
+
+__all__ = ["HOLD_OFF", "STABLE", "Copy", "TokenState"]
+
+#: The channel whose endpoint returns the same token until its last minutes.
+STABLE: Final = "stable"
+#: The stable endpoint returned the same token: nobody asks for this long (at most 5 % of its life), in seconds.
+HOLD_OFF: Final = 30.0
+#: Values and paths that are remembered as refused.
+REMEMBERED: Final = 32
+NEVER: Final = float("-inf")
+
+
+@attrs.frozen
+class Copy:
+    """This process's copy of a token. Instants are on the keeper's clock."""
+
+    value: Secret
+    generation: int
+    #: Seconds that it was promised to live.
+    life: float
+    #: From here on a refresh runs beside the traffic.
+    soft: float
+    #: From here on it is not used.
+    hard: float
+    end: float
+
+
+class TokenState:
+    """The copy and what belongs to it. Safe to use from the event loops of several threads."""
+
+    def __init__(self, channel: str, policy: TokenPolicy, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.copy: Copy | None = None
+        #: Before this instant the copy is handed out without a thought.
+        self.next_look = NEVER
+        #: Highest generation ever seen: fences keep growing over a lost store.
+        self.highest = 0
+        #: Last failed refresh; ``None`` after a success.
+        self.last_error: WxmpError | None = None
+        #: Until this instant the last error is repeated without asking anybody.
+        self.quiet_until = NEVER
+        self._stable = channel == STABLE
+        self._policy = policy
+        self._dead: OrderedDict[Secret, int] = OrderedDict()
+        self.reset_lock()
+
+    def reset_lock(self) -> None:
+        """Make a new lock: in a forked child the old one may be held by a thread that does not exist."""
+        self._lock = threading.Lock()
+
+    @property
+    def usable(self) -> bool:
+        """Whether the copy can be handed out."""
+        copy = self.copy
+        return copy is not None and self.clock() < copy.hard and copy.value not in self._dead
+
+    @property
+    def due(self) -> bool:
+        """Whether there is a reason to refresh."""
+        return self.copy is None or self.clock() >= self.copy.soft
+
+    @property
+    def copy_is_dead(self) -> bool:
+        """Whether the platform refused the copy."""
+        return self.copy is not None and self.copy.value in self._dead
+
+    # ---- dead values
+
+    def is_dead(self, value: Secret) -> bool:
+        """Tell whether the platform refused this value."""
+        return value in self._dead
+
+    def bury(self, value: Secret, code: int) -> None:
+        """Remember that the platform refused ``value`` with ``code``."""
+        with self._lock:
+            self._dead[value] = code
+            while len(self._dead) > REMEMBERED:
+                self._dead.popitem(last=False)
+        if self.copy_is_dead:
+            self.next_look = NEVER
+
+    def last_dead_code(self) -> int:
+        """The code of the last refusal."""
+        return next(reversed(self._dead.values()), 40001)
+
+    # ---- the copy
+
+    def adopt(self, token: StoredToken, *, asked_at: float) -> bool:
+        """Take over what the store holds, unless it is dead or older than the copy. Tells whether it is new here."""
+        value = Secret(token.value)
+        with self._lock:
+            copy = self.copy
+            self.highest = max(self.highest, token.generation)
+            if value in self._dead:
+                return False
+            if copy is not None and copy.value not in self._dead and token.generation < copy.generation:
+                return False
+            self._take(value, token.generation, token.life, asked_at + token.left)
+            return copy is None or copy.value != value
+
+    def take(self, value: Secret, generation: int, life: float, *, asked_at: float) -> None:
+        """Keep a token that the platform issued to this process."""
+        with self._lock:
+            self._take(value, generation, life, asked_at + life)
+
+    def _take(self, value: Secret, generation: int, life: float, end: float) -> None:
+        policy = self._policy
+        # Relative to the life, so that short lives leave room for use; half of a tiny one is better than none.
+        hard = end - min(max(min(policy.hard_window, 0.05 * life), 1.0), life / 2)
+        if self._stable:
+            # Earlier than the overlap before its end the platform returns the same token again: asking would spin.
+            jitter = random.uniform(0.0, min(policy.soft_jitter, policy.overlap / 5))
+            soft = max(end - policy.overlap + jitter, end - life + min(HOLD_OFF, 0.05 * life))
+        else:
+            soft = end - min(life / 2, policy.soft_window) + random.uniform(0.0, 0.04 * life)
+        self.copy = Copy(value, generation, life, min(soft, hard), hard, end)
+        self.highest = max(self.highest, generation)
+
+    def rest(self, seconds: float | None = None) -> None:
+        """Serve the copy for a while: until the next check, or for ``seconds`` when a refresh has to wait."""
+        copy = self.copy
+        if copy is None or not self.usable:
+            self.next_look = NEVER
+            return
+        now = self.clock()
+        if seconds is not None:
+            self.next_look = min(now + seconds, copy.hard)
+            return
+        interval = min(self._policy.check_interval * random.uniform(0.8, 1.2), self._policy.overlap / 5)
+        self.next_look = min(now + interval, copy.soft if now < copy.soft else copy.hard)
+
+    # ---- failures
+
+    def keep_quiet(self, error: WxmpError, seconds: float) -> None:
+        """Repeat ``error`` for ``seconds`` without asking anybody."""
+        self.last_error = error.fresh()
+        self.quiet_until = self.clock() + seconds
+
+    def recovered(self) -> None:
+        """A refresh worked."""
+        self.last_error = None
+        self.quiet_until = NEVER
