@@ -1,0 +1,437 @@
+"""The client: one account, wired."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from wxmp._caller import Caller, Endpoint
+from wxmp._redact import Secret, fingerprint
+from wxmp._transport import Credentials, Transport
+from wxmp.config import PRODUCTION, Platform, TokenPolicy
+from wxmp.errors import ConfigError, ReplyError
+from wxmp.retry import RetryPolicy
+from wxmp.tokens.keeper import Grant, TokenKeeper
+from wxmp.tokens.memory import MemoryTokenStore
+from wxmp.tokens.store import TokenKey, check_token_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from wxmp._transport import FilePart
+    from wxmp._wire import JsonObject, JsonValue
+    from wxmp.api.blacklist import BlacklistAPI
+    from wxmp.api.custom import CustomAPI
+    from wxmp.api.group import GroupAPI
+    from wxmp.api.jssdk import JSSDKAPI
+    from wxmp.api.menu import MenuAPI
+    from wxmp.api.oauth import OAuthAPI
+    from wxmp.api.qrcode import QRCodeAPI
+    from wxmp.api.quota import QuotaAPI
+    from wxmp.api.server import ServerAPI
+    from wxmp.api.tag import TagAPI
+    from wxmp.api.template import TemplateAPI
+    from wxmp.api.user import UserAPI
+    from wxmp.events import EventHook
+    from wxmp.tokens.keeper import TokenStatus
+    from wxmp.tokens.store import TokenStore
+
+__all__ = ["Client"]
+
+#: Seconds for one attempt of a call, from connecting to the last byte.
+CALL_TIMEOUT: Final = 10.0
+#: A life above this is no answer, in seconds.
+LIFE_LIMIT: Final = 86_400.0
+
+PLAIN_TOKEN: Final = Endpoint("GET", "/cgi-bin/token", repeatable=True, auth="none", issues_tokens=True)
+STABLE_TOKEN: Final = Endpoint("POST", "/cgi-bin/stable_token", repeatable=True, auth="none", issues_tokens=True)
+TICKET: Final = Endpoint("GET", "/cgi-bin/ticket/getticket", repeatable=True)
+
+#: The keeper decides when a credential is asked for again; inside its request nothing is repeated.
+_ONCE: Final = RetryPolicy(attempts=1)
+
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+class Client:
+    """An Official Account (公众号 / 服务号), called from asyncio.
+
+    Use it as a context manager, or call :meth:`aclose`. One client serves a whole process; making a second one is
+    cheap. The families (``client.menu``, ``client.user`` ...) load when they are first touched.
+
+    Args:
+        appid: The account's AppID (开发者ID).
+        secret: The AppSecret (开发者密码), or a callable that returns it and is asked before each token request.
+        token_store: Where the fleet shares its token; a :class:`~wxmp.MemoryTokenStore` for this process if absent.
+            A store that is passed in is not closed by the client.
+        token_channel: ``"stable"`` (``/cgi-bin/stable_token``, recommended) or ``"plain"`` (``/cgi-bin/token``). The
+            two are separate: a token of one neither replaces nor ends a token of the other.
+        token_policy: When tokens are renewed, waited for and given up.
+        base_url: Where the platform answers: an address, or a :class:`~wxmp.config.Platform`. The local simulator's
+            address is enough: its other hosts are found below it.
+        timeout: Seconds for one attempt of a call, from connecting to the last byte.
+        retry: When calls are repeated.
+        http_client: An ``httpx.AsyncClient``, or one of that shape, to be used for all requests; it is not closed.
+        on_event: Called with an :class:`~wxmp.events.Event` for each state change of a token.
+
+    Raises:
+        ConfigError: An argument cannot work.
+    """
+
+    def __init__(
+        self,
+        appid: str,
+        secret: str | Callable[[], str],
+        *,
+        token_store: TokenStore | None = None,
+        token_channel: Literal["stable", "plain"] = "stable",  # noqa: S107 - a name, no password
+        token_policy: TokenPolicy | None = None,
+        base_url: str | Platform = PRODUCTION,
+        timeout: float = CALL_TIMEOUT,
+        retry: RetryPolicy | None = None,
+        http_client: object = None,
+        on_event: EventHook | None = None,
+    ) -> None:
+        if token_channel not in ("stable", "plain"):
+            raise ConfigError("token_channel must be 'stable' or 'plain'", field="token_channel")
+        stable = token_channel == "stable"  # noqa: S105 - a name, no password
+        self._key = TokenKey(appid, token_channel)
+        self._secret = _secret_source(secret)
+        self._platform = base_url if isinstance(base_url, Platform) else _platform_at(base_url)
+        self._policy = token_policy or TokenPolicy()
+        self._own_store = token_store is None
+        self._store: TokenStore = token_store if token_store is not None else MemoryTokenStore()
+        self._on_event = on_event
+        self._transport = Transport(base_url=self._platform.api, timeout=timeout, http_client=http_client)
+        # Token requests have connections of their own: calls that use up the pool must not starve them.
+        self._token_transport = Transport(
+            base_url=self._platform.api,
+            timeout=self._policy.request_timeout,
+            connect_timeout=self._policy.connect_timeout,
+            max_connections=2,
+            http_client=http_client,
+        )
+        self._keeper = TokenKeeper(
+            self._key,
+            store=self._store,
+            fetch=self._fetch_stable if stable else self._fetch_plain,
+            endpoint=(STABLE_TOKEN if stable else PLAIN_TOKEN).name,
+            policy=self._policy,
+            credential=self._secret_fingerprint,
+            on_event=on_event,
+        )
+        self._tickets: dict[str, TokenKeeper] = {}
+        self._caller = self._make_caller(self._transport, retry or RetryPolicy())
+        self._token_caller = self._make_caller(self._token_transport, _ONCE)
+
+    @classmethod
+    def from_env(cls, prefix: str = "WXMP_") -> Self:
+        """Make a client from the environment.
+
+        Reads ``{prefix}APPID``, ``{prefix}SECRET``, ``{prefix}ENDPOINT`` (an address; production if absent) and
+        ``{prefix}TOKEN_STORE``: ``memory:`` (the default), ``file:/var/lib/app/wxmp``, or ``redis://…``,
+        ``rediss://…``, ``unix://…``. A store made here is closed with the client.
+
+        Raises:
+            ConfigError: A variable is missing or cannot work; the message names it.
+        """
+        appid = _from_env(prefix + "APPID")
+        _from_env(prefix + "SECRET")
+        client = cls(
+            appid,
+            lambda: _from_env(prefix + "SECRET"),
+            token_store=_store_from_env(prefix + "TOKEN_STORE"),
+            base_url=os.environ.get(prefix + "ENDPOINT") or PRODUCTION,
+        )
+        client._own_store = True
+        return client
+
+    def __repr__(self) -> str:
+        return (
+            f"Client(appid={self._key.appid!r}, token_channel={self._key.channel!r}, token_store={self._store.name!r})"
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close what the client opened; a running token refresh gives its lease back. Safe to call twice."""
+        for keeper in (*self._tickets.values(), self._keeper):
+            await keeper.aclose()
+        await self._transport.aclose()
+        await self._token_transport.aclose()
+        if self._own_store:
+            await self._store.aclose()
+
+    # ---- the token
+
+    async def token(self) -> str:
+        """Return the current access_token (调用凭据), for a tool that has to call the platform itself.
+
+        Do not keep it: ask again before each use. It costs nothing while the token is fresh.
+        """
+        return (await self._keeper.get()).reveal()
+
+    async def refresh_token(self) -> str:
+        """Replace the access_token now, for the whole fleet, and return the new one.
+
+        On the stable channel this forces a refresh: the old token dies at once, and the platform allows it 20 times a
+        day, 30 s apart. It is meant for a leaked token. Never call it on a timer: renewal happens by itself.
+
+        Raises:
+            RateLimitError: Too soon or too often.
+        """
+        return (await self._keeper.refresh()).reveal()
+
+    def token_status(self) -> TokenStatus:
+        """Return generation, age, seconds left and last error of the token; never its value."""
+        return self._keeper.status()
+
+    # ---- calls
+
+    async def request(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        *,
+        params: Mapping[str, str | int | bool | None] | None = None,
+        json: JsonValue = None,
+        files: Sequence[FilePart] | None = None,
+        repeatable: bool = False,
+    ) -> JsonObject:
+        """Call an endpoint that has no name here yet, with token, retry and errors like every other.
+
+        Args:
+            method: ``"GET"`` or ``"POST"``.
+            path: For example ``"/cgi-bin/shorten"``; never a whole URL, for the token goes along.
+            params: Query parameters.
+            json: The payload of a POST.
+            files: Parts of a multipart upload.
+            repeatable: Whether the call may be repeated when nobody knows if the platform acted: only if doing it
+                twice does no harm.
+
+        Returns:
+            The JSON object of the answer.
+        """
+        if method not in ("GET", "POST"):
+            raise ConfigError("method must be 'GET' or 'POST'", field="method")
+        if not path.startswith("/") or path.startswith("//") or any(sign in path for sign in "?#\\\r\n\0 "):
+            raise ConfigError("path must begin with one '/' and hold no query, fragment or blank", field="path")
+        endpoint = Endpoint(method, path, repeatable=repeatable)
+        return await self._caller(endpoint, params=params, json=json, files=files)
+
+    # ---- families, in the order of the platform's documentation
+
+    @cached_property
+    def server(self) -> ServerAPI:
+        """Addresses of the platform, callback check, rid look-up (基础接口)."""
+        from wxmp.api.server import ServerAPI
+
+        return ServerAPI(self._caller)
+
+    @cached_property
+    def quota(self) -> QuotaAPI:
+        """Call quotas (openApi管理)."""
+        from wxmp.api.quota import QuotaAPI
+
+        return QuotaAPI(self._caller)
+
+    @cached_property
+    def menu(self) -> MenuAPI:
+        """Custom menus (自定义菜单)."""
+        from wxmp.api.menu import MenuAPI
+
+        return MenuAPI(self._caller)
+
+    @cached_property
+    def user(self) -> UserAPI:
+        """Followers (用户管理)."""
+        from wxmp.api.user import UserAPI
+
+        return UserAPI(self._caller)
+
+    @cached_property
+    def tag(self) -> TagAPI:
+        """User tags (用户标签管理)."""
+        from wxmp.api.tag import TagAPI
+
+        return TagAPI(self._caller)
+
+    @cached_property
+    def blacklist(self) -> BlacklistAPI:
+        """Blacklist (黑名单管理)."""
+        from wxmp.api.blacklist import BlacklistAPI
+
+        return BlacklistAPI(self._caller)
+
+    @cached_property
+    def group(self) -> GroupAPI:
+        """User groups, the predecessor of tags (用户分组管理)."""
+        from wxmp.api.group import GroupAPI
+
+        return GroupAPI(self._caller)
+
+    @cached_property
+    def template(self) -> TemplateAPI:
+        """Template messages (模板消息)."""
+        from wxmp.api.template import TemplateAPI
+
+        return TemplateAPI(self._caller)
+
+    @cached_property
+    def custom(self) -> CustomAPI:
+        """Customer-service messages (客服消息)."""
+        from wxmp.api.custom import CustomAPI
+
+        return CustomAPI(self._caller)
+
+    @cached_property
+    def qrcode(self) -> QRCodeAPI:
+        """QR codes with a scene (带参数二维码)."""
+        from wxmp.api.qrcode import QRCodeAPI
+
+        return QRCodeAPI(self._caller)
+
+    @cached_property
+    def oauth(self) -> OAuthAPI:
+        """Web page authorization (网页授权)."""
+        from wxmp.api.oauth import OAuthAPI
+
+        return OAuthAPI(self._caller, self._platform.open)
+
+    @cached_property
+    def jssdk(self) -> JSSDKAPI:
+        """JS-SDK and card tickets and signatures (JS-SDK)."""
+        from wxmp.api.jssdk import JSSDKAPI
+
+        return JSSDKAPI(self._key.appid, self._ticket_keeper)
+
+    # ---- wiring
+
+    def _make_caller(self, transport: Transport, retry: RetryPolicy) -> Caller:
+        return Caller(
+            appid=self._key.appid,
+            secret=self._secret,
+            transport=transport,
+            tokens=self._keeper,
+            retry=retry,
+            mp_origin=self._platform.mp,
+        )
+
+    def _secret_fingerprint(self) -> str:
+        return fingerprint(f"{self._key.appid}:{self._secret().reveal()}")
+
+    def _ticket_keeper(self, kind: str) -> TokenKeeper:
+        keeper = self._tickets.get(kind)
+        if keeper is None:
+
+            async def fetch(*, force: bool) -> Grant:
+                reply = await self._token_caller(TICKET, params={"type": kind})
+                return _grant(reply, "ticket", TICKET)
+
+            keeper = self._tickets[kind] = TokenKeeper(
+                TokenKey(self._key.appid, kind),
+                store=self._store,
+                fetch=fetch,
+                endpoint=TICKET.name,
+                policy=self._policy,
+                credential=self._secret_fingerprint,
+                on_event=self._on_event,
+            )
+        return keeper
+
+    async def _fetch_plain(self, *, force: bool) -> Grant:
+        # The plain endpoint has no other mode: each request replaces the token.
+        reply = await self._token_caller(
+            PLAIN_TOKEN,
+            params={"grant_type": "client_credential", "appid": self._key.appid},
+            credentials=Credentials(params={"secret": self._secret()}),
+        )
+        return _grant(reply, "access_token", PLAIN_TOKEN)
+
+    async def _fetch_stable(self, *, force: bool) -> Grant:
+        reply = await self._token_caller(
+            STABLE_TOKEN,
+            credentials=Credentials(
+                json={
+                    "grant_type": "client_credential",
+                    "appid": self._key.appid,
+                    "secret": self._secret(),
+                    "force_refresh": force,
+                }
+            ),
+        )
+        return _grant(reply, "access_token", STABLE_TOKEN)
+
+
+def _grant(reply: JsonObject, field: str, endpoint: Endpoint) -> Grant:
+    """Read an issued credential; a malformed success is a passing failure, never a token."""
+    value, life = reply.get(field), reply.get("expires_in")
+    if not check_token_value(value):
+        raise ReplyError(f"no usable {field} in the answer", endpoint=endpoint.name)
+    try:
+        seconds = float(life) if isinstance(life, int | float | str) and not isinstance(life, bool) else 0.0
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LIFE_LIMIT:
+        raise ReplyError("expires_in is not a usable number of seconds", endpoint=endpoint.name)
+    return Grant(Secret(str(value)), seconds)
+
+
+def _secret_source(secret: str | Callable[[], str]) -> Callable[[], Secret]:
+    if callable(secret):
+        ask = secret
+        return lambda: Secret(_checked_secret(ask()))
+    fixed = Secret(_checked_secret(secret))
+    return lambda: fixed
+
+
+def _checked_secret(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+        raise ConfigError("secret must be the AppSecret: printable ASCII text, not empty", field="secret")
+    return value
+
+
+def _platform_at(base_url: str) -> Platform:
+    """Return the hosts that belong to one address.
+
+    The simulator serves all hosts from one port. Any other address is a way to the server API (a regional host, a
+    proxy): pictures and consent pages stay where they are.
+    """
+    if not isinstance(base_url, str):
+        raise ConfigError("base_url must be an address or a Platform", field="base_url")
+    base = base_url.rstrip("/")
+    if urlsplit(base).hostname in _LOOPBACK:
+        return Platform(api=base, mp=f"{base}/mp", open=f"{base}/open")
+    return Platform(api=base, mp=PRODUCTION.mp, open=PRODUCTION.open)
+
+
+def _from_env(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise ConfigError(f"the environment variable {name} is not set", field=name)
+    return value
+
+
+def _store_from_env(name: str) -> TokenStore:
+    value = os.environ.get(name, "") or "memory:"
+    kind, _, rest = value.partition(":")
+    if kind == "memory":
+        return MemoryTokenStore()
+    if kind == "file" and rest:
+        from wxmp.tokens.file import FileTokenStore
+
+        return FileTokenStore(rest)
+    if kind in ("redis", "rediss", "unix"):
+        from wxmp.tokens.redis import RedisTokenStore
+
+        return RedisTokenStore(value)
+    raise ConfigError(f"{name} must be memory:, file:<folder>, redis://…, rediss://… or unix://…", field=name)
