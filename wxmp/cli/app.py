@@ -1,0 +1,10 @@
+"""The command line application: each command is one module, named here and loaded when it is called."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+__all__ = ["app"]
+
+app = App(name="wxmp", help="WeChat Official Account tools (微信公众平台).")
+app.command("wxmp.cli.sim:sim", name="sim")

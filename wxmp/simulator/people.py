@@ -1,0 +1,96 @@
+"""People and what they do: follow, write, tap, scan, pay - and what that opens for the account."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+from wxmp.simulator.state import Account, Person, Push, User, Window
+
+if TYPE_CHECKING:
+    from wxmp.simulator.wire import JsonObject
+    from wxmp.simulator.world import World
+
+__all__ = ["add_person", "openid_for", "push"]
+
+NICKNAMES = ("小明", "晓红", "阿强", "Ann", "李雷", "韩梅梅", "王大锤🔨", "José", "思思", "Ben")
+SCAN_SCENE = "ADD_SCENE_QR_CODE"
+
+
+def openid_for(world: World, appid: str, person: int) -> str:
+    """Return the openid of a person with an account: 28 characters, starts with ``o``, stable."""
+    seed = world.state.dice.seed
+    account = hashlib.sha256(f"{seed}|{appid}".encode()).digest()
+    own = hashlib.sha256(f"{seed}|{appid}|{person}".encode()).digest()
+    # Real openids of one account share their first characters.
+    return "o" + base64.urlsafe_b64encode(account)[:5].decode() + base64.urlsafe_b64encode(own)[:22].decode()
+
+
+def add_person(world: World) -> Person:
+    """Bring one more WeChat user into the world."""
+    number = len(world.state.people) + 1
+    union = base64.urlsafe_b64encode(hashlib.sha256(f"{world.state.dice.seed}|union|{number}".encode()).digest())
+    person = Person(
+        number=number,
+        nickname=NICKNAMES[number % len(NICKNAMES)],
+        wechat_id=f"wxid_{number:06d}",
+        unionid="o" + union[:27].decode(),
+        platform="1" if number % 2 else "2",
+    )
+    world.state.people.append(person)
+    return person
+
+
+def acquaint(world: World, account: Account, person: Person) -> User:
+    """Return the person's user record with an account, made if needed (a stranger until they follow)."""
+    openid = openid_for(world, account.appid, person.number)
+    user = account.users.get(openid)
+    if user is None:
+        user = account.users[openid] = User(openid=openid, person=person.number)
+    return user
+
+
+def push(world: World, account: Account, user: User, kind: str, fields: JsonObject, now: float) -> None:
+    """Put something to tell the developer's server into the account's list; nobody hears of a blacklisted user."""
+    if user.blacklisted and kind == "message":
+        return
+    record = Push(at=now, kind="message" if kind == "message" else "event", openid=user.openid, fields=fields)
+    account.pushes.append(record)
+    del account.pushes[: -world.policy.sent_kept]
+
+
+def open_window(world: World, user: User, trigger: str, now: float) -> None:
+    """Open or renew the customer-service window of a trigger."""
+    allowance = world.policy.custom_allowances.get(trigger)
+    user.last_contact_at = now
+    if allowance is None:
+        return
+    user.windows = [window for window in user.windows if window.until > now and window.trigger != trigger]
+    user.windows.append(Window(trigger=trigger, until=now + allowance.seconds, left=allowance.messages))
+
+
+def follow(
+    world: World, account: Account, user: User, now: float, *, scene: str, qr: tuple[int | None, str | None, str] | None
+) -> None:
+    """Make the user a follower, through a search or a QR code (scene number, scene text, ticket)."""
+    user.following = user.ever_followed = True
+    user.subscribe_time = int(now)
+    user.subscribe_scene = SCAN_SCENE if qr is not None else scene
+    fields: JsonObject = {"MsgType": "event", "Event": "subscribe", "EventKey": ""}
+    user.qr_scene, user.qr_scene_str = 0, ""
+    if qr is not None:
+        scene_id, scene_str, ticket = qr
+        user.qr_scene, user.qr_scene_str = scene_id or 0, scene_str or ""
+        fields["EventKey"] = f"qrscene_{scene_id if scene_id is not None else scene_str}"
+        fields["Ticket"] = ticket
+        open_window(world, user, "scan", now)
+    open_window(world, user, "follow", now)
+    push(world, account, user, "event", fields, now)
+
+
+def unfollow(world: World, account: Account, user: User, now: float) -> None:
+    """End the following; open windows close."""
+    user.following = False
+    user.windows.clear()
+    push(world, account, user, "event", {"MsgType": "event", "Event": "unsubscribe", "EventKey": ""}, now)

@@ -1,0 +1,115 @@
+"""What a family of endpoints is made of: routes, and the call a handler receives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+
+from wxmp.simulator.state import Account
+from wxmp.simulator.wire import JsonObject, Refusal, Reply, Request, as_list, as_object, whole_number
+
+if TYPE_CHECKING:
+    from wxmp.simulator.state import User
+    from wxmp.simulator.world import World  # noqa: TC004  (a cycle at run time; nothing resolves the hints of Call)
+
+__all__ = ["OK", "Call", "Handler", "Route"]
+
+Host = Literal["api", "mp", "open"]
+
+
+@attrs.define
+class Call:
+    """One request on its way through a handler: the world, the account it concerns, and its parsed body."""
+
+    world: World
+    request: Request
+    now: float
+    account: Account | None = None
+    body: JsonObject = attrs.field(factory=dict[str, object], repr=False)
+    why: str = ""
+
+    @property
+    def owner(self) -> Account:
+        """The account of the token; for handlers behind a token check."""
+        if self.account is None:
+            raise Refusal(40013, "no account is known for this call")
+        return self.account
+
+    def query(self, name: str) -> str:
+        """Return a query parameter, or an empty text."""
+        return self.request.query.get(name, "")
+
+    def text(self, name: str, source: JsonObject | None = None) -> str:
+        """Return a text field of the body (or of ``source``), or an empty text when it is missing or no text."""
+        value = (self.body if source is None else source).get(name)
+        return value if isinstance(value, str) else ""
+
+    def number(self, name: str, source: JsonObject | None = None) -> int | None:
+        """Return a whole number of the body (or of ``source``); digits in a text count."""
+        return whole_number((self.body if source is None else source).get(name))
+
+    def part(self, name: str, source: JsonObject | None = None) -> JsonObject:
+        """Return an object field; missing or of another type is refused with 47001."""
+        found = as_object((self.body if source is None else source).get(name))
+        if found is None:
+            raise Refusal(47001, f"the field {name!r} is not an object")
+        return found
+
+    def items(self, name: str, source: JsonObject | None = None) -> Sequence[object]:
+        """Return an array field; missing or of another type is refused with 47001."""
+        found = as_list((self.body if source is None else source).get(name))
+        if found is None:
+            raise Refusal(47001, f"the field {name!r} is not an array")
+        return found
+
+    def openids(self, limit: int, *, empty: int = 40031) -> list[str]:
+        """Return the field ``openid_list``: too long is 40032, empty or odd is ``empty``."""
+        found = [item for item in self.items("openid_list") if isinstance(item, str) and item]
+        if len(found) > limit:
+            raise Refusal(40032, f"{len(found)} openids, at most {limit} are allowed")
+        if not found or len(found) != len(self.items("openid_list")):
+            raise Refusal(empty, "openid_list is empty or holds something that is no text")
+        return found
+
+    def user(self, openid: str) -> User:
+        """Return a user the account knows, or refuse: 40003, and 49003 for another account's openid."""
+        return self.world.known_user(self.owner, openid)
+
+
+Handler: TypeAlias = Callable[[Call], "JsonObject | Reply"]
+
+
+@attrs.frozen
+class Route:
+    """One endpoint.
+
+    Attributes:
+        method: The HTTP verb it wants.
+        path: Its path.
+        handler: What answers.
+        auth: ``"token"``: the access token is checked first. ``"none"``: the handler checks what there is.
+        accounts: Who may call; others get 48001.
+        host: Which of the platform's hosts serves it.
+        style: How answers are labelled; see the wire habits in :class:`~wxmp.simulator.policy.Policy`.
+        body: Whether a JSON body is read before the handler runs.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Handler
+    auth: Literal["token", "none"] = "token"
+    accounts: Literal["all", "verified", "service_verified"] = "verified"
+    host: Host = "api"
+    style: Literal["json", "sns", "binary", "page"] = "json"
+
+    @property
+    def body(self) -> bool:
+        """Whether the endpoint reads a JSON body."""
+        return self.method == "POST"
+
+
+def OK() -> JsonObject:  # noqa: N802  (reads as the constant it would be, were dicts immutable)
+    """Return the plain success answer."""
+    return {"errcode": 0, "errmsg": "ok"}

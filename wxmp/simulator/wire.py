@@ -1,0 +1,169 @@
+"""Requests and replies as plain records, and the platform's way of writing JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias, cast
+
+import attrs
+
+__all__ = [
+    "Delivery",
+    "JsonObject",
+    "Refusal",
+    "Reply",
+    "Request",
+    "as_list",
+    "as_object",
+    "dump_json",
+    "json_reply",
+    "load_json",
+    "whole_number",
+]
+
+JsonObject: TypeAlias = dict[str, object]
+
+JSON_TYPE: Final = "application/json; charset=UTF-8"
+ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u([0-9a-fA-F]{4})")
+ASCII_END: Final = 0x80
+
+
+@attrs.frozen
+class Request:
+    """One request as it reached the platform.
+
+    ``host`` is ``"api"``, ``"mp"``, ``"open"``, or ``""`` when the caller did not say which one it meant.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+    host: str = ""
+    client: str = ""
+    client_ip: str = "127.0.0.1"
+
+
+@attrs.frozen
+class Delivery:
+    """How an answer travels: what the transport does with it. All times are real seconds.
+
+    Attributes:
+        delay: Seconds before the first byte.
+        reset: Cut the connection with a reset instead of answering.
+        hang: Never answer; the connection stays open.
+        drip: Seconds between single bytes of the body; 0 sends it at once.
+        filler: Bytes of padding to add inside the body, made while sending.
+    """
+
+    delay: float = 0.0
+    reset: bool = False
+    hang: bool = False
+    drip: float = 0.0
+    filler: int = 0
+
+
+DIRECT: Final = Delivery()
+
+
+@attrs.frozen
+class Reply:
+    """One answer of the platform, with the reason it was given."""
+
+    body: bytes = attrs.field(default=b"", repr=False)
+    status: int = 200
+    content_type: str = JSON_TYPE
+    headers: tuple[tuple[str, str], ...] = ()
+    errcode: int | None = None
+    why: str = ""
+    rid: str = ""
+    delivery: Delivery = DIRECT
+
+    def json(self) -> JsonObject:
+        """Read the body back as a JSON object."""
+        return as_object(json.loads(self.body)) or {}
+
+
+class Refusal(Exception):  # noqa: N818  (not an error of the simulator: a normal answer of the platform)
+    """The platform says no: becomes HTTP 200 with an ``errcode``.
+
+    Args:
+        errcode: The platform's code.
+        why: The reason for the journal, with the numbers that led to it.
+        detail: Text put into the message, where the real one names a field or an address.
+        extra: Further fields of the answer, such as ``fail_openid_list``.
+    """
+
+    def __init__(self, errcode: int, why: str = "", *, detail: str = "", extra: JsonObject | None = None) -> None:
+        super().__init__(errcode, why)
+        self.errcode = errcode
+        self.why = why
+        self.detail = detail
+        self.extra = extra or {}
+
+
+def dump_json(value: Mapping[str, object]) -> bytes:
+    """Write JSON the platform's way: UTF-8, Chinese not escaped, no blanks."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="surrogatepass")
+
+
+def json_reply(value: Mapping[str, object], *, why: str = "", content_type: str = JSON_TYPE) -> Reply:
+    """Return a successful JSON answer; ``why`` goes to the journal only."""
+    return Reply(dump_json(value), errcode=0, why=why, content_type=content_type)
+
+
+def load_json(body: bytes) -> JsonObject:
+    """Read a request body.
+
+    Raises:
+        Refusal: Empty (44002), or no JSON object in UTF-8 (47001).
+    """
+    if not body.strip():
+        raise Refusal(44002, "the body is empty")
+    try:
+        value: object = json.loads(body.decode("utf-8"), strict=False)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(47001, f"the body is not JSON in UTF-8: {type(error).__name__}") from error
+    found = as_object(value)
+    if found is None:
+        raise Refusal(47001, f"the body is a JSON {type(value).__name__}, not an object")
+    return found
+
+
+def escaped_text(body: bytes) -> bool:
+    r"""Tell whether the raw JSON writes a non-ASCII character as ``\uXXXX``."""
+    text = body.decode("utf-8", errors="replace")
+    return any(int(match.group(1), 16) >= ASCII_END for match in ESCAPE.finditer(text))
+
+
+def keep_escapes(body: bytes) -> bytes:
+    """Double the backslash of every non-ASCII escape, so that it is read as literal text."""
+
+    def double(match: re.Match[str]) -> str:
+        found = match.group(0)
+        return f"{found[:-5]}\\{found[-5:]}" if int(match.group(1), 16) >= ASCII_END else found
+
+    return ESCAPE.sub(double, body.decode("utf-8", errors="surrogateescape")).encode("utf-8", errors="surrogateescape")
+
+
+def as_object(value: object) -> JsonObject | None:
+    """Return the value when it is a JSON object."""
+    return cast("JsonObject", value) if isinstance(value, dict) else None
+
+
+def as_list(value: object) -> Sequence[object] | None:
+    """Return the value when it is a JSON array."""
+    return cast("Sequence[object]", value) if isinstance(value, list) else None
+
+
+def whole_number(value: object) -> int | None:
+    """Read an integer the platform's lenient way: ``5`` and ``"5"`` are the same, ``true`` and ``5.5`` are not."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+        return int(value)
+    return None

@@ -1,0 +1,866 @@
+"""The simulated platform itself: a request goes in, a reply comes out. No sockets, no threads, no wall clock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from bisect import insort
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, cast
+
+import attrs
+
+from wxmp.simulator import menus, people, tokens
+from wxmp.simulator.clock import Clock
+from wxmp.simulator.families import EVENTS, ROUTES
+from wxmp.simulator.faults import SPOILING, Effect, Fault, FaultTable
+from wxmp.simulator.journal import Exchange, Journal, fingerprint, mask_body, mask_query
+from wxmp.simulator.messages import errmsg
+from wxmp.simulator.policy import DAY, Policy
+from wxmp.simulator.routes import Call, Route
+from wxmp.simulator.state import (
+    Account,
+    Channel,
+    Counter,
+    Dice,
+    Event,
+    Person,
+    Push,
+    Risk,
+    Sent,
+    Tag,
+    Template,
+    Token,
+    User,
+    WorldState,
+)
+from wxmp.simulator.wire import (
+    JsonObject,
+    Refusal,
+    Reply,
+    Request,
+    dump_json,
+    escaped_text,
+    json_reply,
+    keep_escapes,
+    load_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cattrs.preconf.json import JsonConverter
+
+__all__ = ["World", "WorldError"]
+
+TOKEN_PATHS: Mapping[str, Channel] = {"/cgi-bin/token": "plain", "/cgi-bin/stable_token": "stable"}
+APPID_IN_BODY = re.compile(rb'"appid"\s*:\s*"([^"\\]{1,64})"')
+SNAPSHOT_VERSION = 1
+
+
+class WorldError(ValueError):
+    """The test or the control page asked for something this world cannot do, such as a scan of an unknown code."""
+
+
+def event_order(event: Event) -> tuple[float, int]:
+    """Order events by time, and among equals by age."""
+    return event.due, event.serial
+
+
+def snapshot_converter() -> JsonConverter:
+    """Return the converter between the state and JSON; free JSON values inside pass unchanged."""
+    from cattrs.preconf.json import make_converter
+
+    converter = make_converter()
+    converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _kind: value)
+    return converter
+
+
+class World:
+    """The platform: accounts, people, tokens, faults, the journal, and one clock.
+
+    The same policy, clock, seed and order of requests give the same replies, byte for byte. All public methods may
+    be called from any thread.
+
+    Args:
+        policy: The adjustable rules; replace ``world.policy`` at any time.
+        clock: Simulated time; ``None`` takes the real one.
+        seed: Source of all ids and of all chance.
+        appid: AppID of the default account; ``None`` derives one from the seed.
+        secret: Its AppSecret; ``None`` derives an obviously false one.
+        followers: How many followers the default account starts with.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        clock: Clock | None = None,
+        seed: int = 1,
+        *,
+        appid: str | None = None,
+        secret: str | None = None,
+        followers: int = 0,
+    ) -> None:
+        self.policy = policy if policy is not None else Policy()
+        self.clock = clock if clock is not None else Clock.real()
+        self.seed = seed
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.journal = Journal(self.policy.journal_size)
+        self.faults = FaultTable()
+        self._event_now: float | None = None
+        self._first = (appid, secret, followers)
+        self._routes: dict[str, list[Route]] = {}
+        for route in ROUTES:
+            self._routes.setdefault(route.path, []).append(route)
+        self._tokens: dict[str, tuple[str, int]] = {}
+        self.state = WorldState(dice=Dice(seed), started_at=self.clock.now())
+        self.clock.attach(self)
+        self._populate()
+
+    def __repr__(self) -> str:
+        return f"World(seed={self.seed}, accounts={len(self.state.accounts)}, calls={len(self.journal)})"
+
+    # --- life of the world ------------------------------------------------------------------------------------
+
+    def _populate(self) -> None:
+        appid, secret, followers = self._first
+        account = self.add_account(appid, secret)
+        self.state.default_appid = account.appid
+        self.create_followers(followers)
+
+    def reset(self) -> None:
+        """Forget everything and start again: accounts, people, tokens, counters, faults, journal. The clock goes on."""
+        with self.lock:
+            self._tokens.clear()
+            self.journal.clear()
+            self.faults.clear()
+            self.state = WorldState(dice=Dice(self.seed), started_at=self.clock.now())
+            self._populate()
+
+    def snapshot(self) -> JsonObject:
+        """Return the whole state as one JSON document, faults and clock included.
+
+        It holds the secrets and tokens of this world in plain text: they are worthless elsewhere. The journal and
+        the policy are not part of it.
+        """
+        with self.lock:
+            converter = snapshot_converter()
+            document = {
+                "version": SNAPSHOT_VERSION,
+                "now": self.now(),
+                "state": converter.unstructure(self.state),
+                "faults": converter.unstructure(list(self.faults.rules)),
+            }
+            # The detour over text makes a copy: free JSON values in the state are passed on as they are.
+            return cast("JsonObject", json.loads(json.dumps(document)))
+
+    def restore(self, document: Mapping[str, object]) -> None:
+        """Go back to a snapshot, its time included."""
+        from cattrs.errors import BaseValidationError
+
+        if document.get("version") != SNAPSHOT_VERSION:
+            raise WorldError(f"not a snapshot of version {SNAPSHOT_VERSION}")
+        converter = snapshot_converter()
+        try:
+            # A detour over JSON text: the document may hold the records of a living world, which must not be shared.
+            plain = json.loads(json.dumps(document))
+            state = converter.structure(plain["state"], WorldState)
+            faults = converter.structure(plain.get("faults", []), list[Fault])
+            now = float(plain["now"])
+        except (BaseValidationError, KeyError, TypeError, ValueError) as error:
+            raise WorldError(f"the snapshot cannot be read: {type(error).__name__}") from error
+        with self.lock:
+            self.clock.set(now)
+            self.state = state
+            self.state.events.sort(key=event_order)
+            self.faults.restore(faults)
+            self._tokens = {
+                token.text: (account.appid, token.serial)
+                for account in state.accounts.values()
+                for token in account.tokens.values()
+            }
+
+    # --- time and events --------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Return the simulated time; inside an event, the moment the event was due."""
+        with self.lock:
+            return self.clock.now() if self._event_now is None else self._event_now
+
+    def advance(self, seconds: float) -> float:
+        """Move the clock forward; everything due on the way happens at its own time, in order."""
+        with self.lock:
+            return self.clock.advance(seconds)
+
+    def next_due(self) -> float | None:
+        """Return when the next event is due, or ``None``."""
+        with self.lock:
+            return self.state.events[0].due if self.state.events else None
+
+    def run_due(self) -> int:
+        """Fire every event that is due and return how many. Every request does this first."""
+        fired = 0
+        with self.lock:
+            while self.state.events and self.state.events[0].due <= self.clock.now() and self._event_now is None:
+                event = self.state.events.pop(0)
+                account = self.state.accounts.get(event.appid)
+                if account is None:
+                    continue
+                self._event_now = event.due
+                try:
+                    self._fire(account, event)
+                finally:
+                    self._event_now = None
+                fired += 1
+            if fired:
+                self.changed.notify_all()
+        return fired
+
+    def schedule(self, delay: float, kind: str, account: Account, fields: JsonObject) -> Event:
+        """Put an event into the world's queue."""
+        with self.lock:
+            self.state.event_serial += 1
+            event = Event(self.now() + delay, self.state.event_serial, kind, account.appid, fields)
+            insort(self.state.events, event, key=event_order)
+            return event
+
+    def _fire(self, account: Account, event: Event) -> None:
+        if event.kind == "outsider":
+            channel = cast("Channel", event.fields["channel"])
+            how = cast("tokens.HowKilled", event.fields["how"])
+            every = float(cast("float", event.fields["every"]))
+            self.state.outsider_fetches += 1
+            tokens.kill(self, account, channel, how, event.due, "an outsider")
+            self.schedule(every, "outsider", account, event.fields)
+            return
+        EVENTS[event.kind](self, account, event)
+
+    def day(self, now: float) -> int:
+        """Return the number of the quota day (midnight in Shanghai by default)."""
+        return int((now + self.policy.quota_day_offset_hours * 3600) // DAY)
+
+    def month(self, now: float) -> int:
+        """Return the number of the calendar month in Shanghai."""
+        date = datetime.fromtimestamp(now, tokens.SHANGHAI)
+        return date.year * 12 + date.month
+
+    # --- accounts ---------------------------------------------------------------------------------------------
+
+    @property
+    def account(self) -> Account:
+        """The default account."""
+        return self.state.accounts[self.state.default_appid]
+
+    def account_of(self, appid: str | None) -> Account:
+        """Return an account by AppID; ``None`` means the default one."""
+        if appid is None:
+            return self.account
+        account = self.state.accounts.get(appid)
+        if account is None:
+            raise WorldError("no such account in this world")
+        return account
+
+    def add_account(
+        self, appid: str | None = None, secret: str | None = None, *, test: bool = False, verified: bool = True
+    ) -> Account:
+        """Add an account: a verified service account unless told otherwise.
+
+        Args:
+            appid: AppID; made up when ``None``.
+            secret: AppSecret; an obviously false one is made up when ``None``.
+            test: A test account (测试号) with its smaller quotas.
+            verified: Whether the account is verified (认证).
+        """
+        with self.lock:
+            number = len(self.state.accounts) + 1
+            digest = hashlib.sha256(f"{self.seed}|account|{number}".encode()).hexdigest()
+            appid = appid if appid is not None else f"wx{digest[:16]}"
+            if appid in self.state.accounts:
+                raise WorldError("this AppID exists already")
+            account = Account(
+                appid=appid,
+                secret=secret if secret is not None else f"simulated{digest[16:39]}",
+                original_id=f"gh_{digest[40:52]}",
+                test=test,
+                verified=verified,
+            )
+            account.tag_serial = self.policy.first_tag_id - 1
+            for tag_id, name in ((0, "未分组"), (1, "黑名单"), (2, "星标组")):
+                account.tags[tag_id] = Tag(tag_id, name, group=True)
+            self.state.accounts[appid] = account
+            return account
+
+    def add_template(self, title: str, content: str, *, appid: str | None = None, industry: int = 1) -> str:
+        """Put a template into an account's list, as the console would; return its ``template_id``."""
+        with self.lock:
+            account = self.account_of(appid)
+            template_id = self.make_id("template", 43)
+            account.templates[template_id] = Template(template_id, title, content, industry=industry)
+            return template_id
+
+    def make_id(self, stream: str, characters: int) -> str:
+        """Draw an id of URL-safe characters."""
+        digest = self.state.dice.digest(stream) + self.state.dice.digest(stream) + self.state.dice.digest(stream)
+        alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        return "".join(alphabet[byte % 64] for byte in digest[:characters])
+
+    def next_msgid(self, account: Account) -> int:
+        """Return the next, growing message id of an account."""
+        account.msg_serial += 1 + self.state.dice.digest("msgid")[0]
+        return account.msg_serial
+
+    def record_sent(self, account: Account, sent: Sent) -> None:
+        """Keep a delivery in the account's list."""
+        account.sent.append(sent)
+        del account.sent[: -self.policy.sent_kept]
+
+    # --- tokens -----------------------------------------------------------------------------------------------
+
+    def index_token(self, account: Account, token: Token) -> None:
+        """Make a token findable by its text."""
+        self._tokens[token.text] = (account.appid, token.serial)
+
+    def forget_token(self, token: Token) -> None:
+        """Make a token unknown."""
+        self._tokens.pop(token.text, None)
+
+    def find_token(self, text: str) -> tuple[Account, Token] | None:
+        """Find a token and its account by the token's text."""
+        found = self._tokens.get(text)
+        if found is None:
+            return None
+        account = self.state.accounts[found[0]]
+        return account, account.tokens[found[1]]
+
+    def is_user_token(self, text: str) -> bool:
+        """Tell whether the text is a user token of the OAuth pages."""
+        return any(text in account.oauth_tokens for account in self.state.accounts.values())
+
+    def living_tokens(self, channel: Channel, *, appid: str | None = None) -> list[Token]:
+        """Return the tokens of a channel that work now, oldest first."""
+        with self.lock:
+            return tokens.living(self.account_of(appid), channel, self.now())
+
+    def kill_token(
+        self, channel: Channel = "stable", how: tokens.HowKilled = "forced", *, appid: str | None = None
+    ) -> None:
+        """End the current token as another system would.
+
+        Args:
+            channel: ``"plain"`` or ``"stable"``.
+            how: ``"plain"``: an ordinary fetch from outside, so the old plain token lives out its overlap (and a stable
+                one is not touched before its last five minutes). ``"forced"``: dead at once, calls answer 40001.
+                ``"expired"``: its life ends now, 42001. ``"unknown"``: the platform no longer knows it, 40014.
+            appid: The account; ``None`` means the default one.
+        """
+        with self.lock:
+            self.run_due()
+            if how in {"plain", "forced"}:
+                self.state.outsider_fetches += 1
+            tokens.kill(self, self.account_of(appid), channel, how, self.now(), "another system")
+            self.changed.notify_all()
+
+    def kill_new_tokens(self, channel: Channel, count: int = -1, *, appid: str | None = None) -> None:
+        """Let the next ``count`` new tokens be dead on arrival; -1 means all of them, 0 stops it."""
+        with self.lock:
+            self.account_of(appid).channel(channel).dead_on_arrival = count
+
+    def outsider(
+        self,
+        every: float | None,
+        *,
+        channel: Channel = "plain",
+        how: tokens.HowKilled = "plain",
+        appid: str | None = None,
+    ) -> None:
+        """Let another system fetch tokens every so many simulated seconds; ``None`` stops it."""
+        with self.lock:
+            account = self.account_of(appid)
+            self.run_due()
+            self.state.events = [
+                event
+                for event in self.state.events
+                if not (
+                    event.kind == "outsider" and event.appid == account.appid and event.fields["channel"] == channel
+                )
+            ]
+            if every is None:
+                return
+            if every <= 0:
+                raise WorldError("an outsider needs a positive number of seconds between fetches")
+            self.schedule(every, "outsider", account, {"channel": channel, "how": how, "every": every})
+
+    def decide_risk(self, address: str, decision: Literal["allow", "refuse"], *, appid: str | None = None) -> None:
+        """Play the administrator: answer the risk confirmation (89503) of a caller address."""
+        with self.lock:
+            risk = self.account_of(appid).risks.setdefault(address, Risk())
+            if decision == "allow":
+                risk.state = "allowed"
+                return
+            risk.state = "refused"
+            risk.refusals += 1
+            hours = self.policy.risk_refusal_hours if risk.refusals == 1 else self.policy.risk_block_hours
+            risk.until = self.now() + hours * 3600
+
+    # --- quotas -----------------------------------------------------------------------------------------------
+
+    def daily_limit(self, account: Account, path: str) -> int | None:
+        """Return the calls a day an account has for a path; ``None`` means no limit."""
+        own = account.quotas.get(path)
+        if own is not None:
+            return own
+        quota = self.policy.daily_quotas.get(path, self.policy.default_daily_quota)
+        return quota.test if account.test else quota.ordinary
+
+    def counter(self, account: Account, path: str, now: float) -> Counter:
+        """Return the counter of a path, started again when its day or minute is over."""
+        counter = account.counters.setdefault(path, Counter())
+        day, minute = self.day(now), int(now // 60)
+        if counter.day != day:
+            counter.day, counter.used = day, 0
+        if counter.minute != minute:
+            counter.minute, counter.in_minute = minute, 0
+        return counter
+
+    def spend(self, account: Account, path: str, now: float) -> None:
+        """Count one call against the quotas of a path.
+
+        Raises:
+            Refusal: The day's (45009) or the minute's (45011) calls are used up.
+        """
+        counter = self.counter(account, path, now)
+        if not path.startswith("/sns/"):
+            limit = self.daily_limit(account, path)
+            if limit is not None and counter.used >= limit:
+                raise Refusal(45009, f"{counter.used} of {limit} calls of today are used")
+        per_minute = self.policy.minute_quotas.get(path, self.policy.default_minute_quota)
+        if per_minute is not None and counter.in_minute >= per_minute:
+            raise Refusal(45011, f"{counter.in_minute} calls in this minute, {per_minute} are allowed")
+        counter.used += 1
+        counter.in_minute += 1
+
+    def spend_month(self, account: Account, what: str, limit: int, now: float) -> bool:
+        """Count something that is limited per calendar month; tell whether there was one left."""
+        month = self.month(now)
+        if account.month != month:
+            account.month = month
+            account.months.clear()
+        used = account.months.get(what, 0)
+        if used >= limit:
+            return False
+        account.months[what] = used + 1
+        return True
+
+    # --- people -----------------------------------------------------------------------------------------------
+
+    def known_user(self, account: Account, openid: str) -> User:
+        """Return a user of an account, or refuse: 40003, and 49003 for an openid of another account."""
+        user = account.users.get(openid)
+        if user is not None:
+            return user
+        if any(openid in other.users for other in self.state.accounts.values()):
+            raise Refusal(49003, "the openid belongs to another account of this world")
+        raise Refusal(40003, "no such openid")
+
+    def _user(self, openid: str, appid: str | None) -> tuple[Account, User]:
+        account = self.account_of(appid)
+        user = account.users.get(openid)
+        if user is None:
+            raise WorldError("no such user of this account")
+        return account, user
+
+    def person_of(self, user: User) -> Person:
+        """Return the person behind a user record."""
+        return self.state.people[user.person - 1]
+
+    def create_followers(self, count: int, *, appid: str | None = None) -> list[str]:
+        """Create people who follow an account, without any event; return their openids."""
+        with self.lock:
+            account = self.account_of(appid)
+            openids: list[str] = []
+            for _ in range(count):
+                user = people.acquaint(self, account, people.add_person(self))
+                user.following = user.ever_followed = True
+                user.subscribe_time = int(self.now())
+                openids.append(user.openid)
+            return openids
+
+    def create_stranger(self, *, appid: str | None = None) -> str:
+        """Create a person who knows the account's pages but does not follow it; return their openid."""
+        with self.lock:
+            return people.acquaint(self, self.account_of(appid), people.add_person(self)).openid
+
+    def user_follows(
+        self, openid: str | None = None, *, appid: str | None = None, scene: str = "ADD_SCENE_SEARCH"
+    ) -> str:
+        """Let a user follow the account (a new person when ``openid`` is ``None``); return the openid."""
+        with self.lock:
+            self.run_due()
+            account, user = self._user(openid or self.create_stranger(appid=appid), appid)
+            people.follow(self, account, user, self.now(), scene=scene, qr=None)
+            self.changed.notify_all()
+            return user.openid
+
+    def user_unfollows(self, openid: str, *, appid: str | None = None) -> None:
+        """Let a user unfollow the account; the open windows close."""
+        with self.lock:
+            self.run_due()
+            account, user = self._user(openid, appid)
+            people.unfollow(self, account, user, self.now())
+            self.changed.notify_all()
+
+    def user_writes(self, openid: str, text: str, *, appid: str | None = None, menu_line: str | None = None) -> None:
+        """Let a follower write a text.
+
+        Args:
+            openid: Who.
+            text: What.
+            appid: The account; ``None`` means the default one.
+            menu_line: The id of a tapped line of a menu message; that counts as a menu tap, not as writing.
+        """
+        with self.lock:
+            self.run_due()
+            account, user = self._user(openid, appid)
+            if not user.following:
+                raise WorldError("only a follower can write to the account")
+            now = self.now()
+            people.open_window(self, user, "write" if menu_line is None else "menu", now)
+            fields: JsonObject = {"MsgType": "text", "Content": text, "MsgId": self.next_msgid(account)}
+            if menu_line is not None:
+                fields["bizmsgmenuid"] = menu_line
+            people.push(self, account, user, "message", fields, now)
+            self.changed.notify_all()
+
+    def user_taps_menu(self, openid: str, key: str, *, appid: str | None = None) -> JsonObject:
+        """Let a follower tap the menu button with this key, url or name; return the button."""
+        with self.lock:
+            self.run_due()
+            account, user = self._user(openid, appid)
+            shown = menus.shown_menu(self, account, user)
+            button = menus.find_button(shown.button if shown else [], key)
+            if button is None or not user.following:
+                raise WorldError("this user sees no such menu button")
+            now = self.now()
+            if button["type"] in menus.WINDOW_TYPES:
+                people.open_window(self, user, "menu", now)
+            people.push(self, account, user, "event", menus.tap_event(button, shown.menuid if shown else 0), now)
+            self.changed.notify_all()
+            return button
+
+    def user_scans(self, openid: str | None, ticket: str, *, appid: str | None = None) -> str:
+        """Let a user scan a QR code: a follower gives a ``SCAN`` event, anybody else follows first.
+
+        Returns:
+            The openid (a new person's when ``openid`` was ``None``).
+        """
+        with self.lock:
+            self.run_due()
+            account, user = self._user(openid or self.create_stranger(appid=appid), appid)
+            code = account.qr.get(ticket)
+            now = self.now()
+            if code is None or (code.expires_at is not None and now >= code.expires_at):
+                raise WorldError("the QR code is unknown or expired: the phone shows a notice and nothing is pushed")
+            if not user.following:
+                scene = (code.scene_id, code.scene_str, ticket)
+                people.follow(self, account, user, now, scene=people.SCAN_SCENE, qr=scene)
+            else:
+                people.open_window(self, user, "scan", now)
+                event_key = str(code.scene_id if code.scene_id is not None else code.scene_str)
+                fields: JsonObject = {"MsgType": "event", "Event": "SCAN", "EventKey": event_key, "Ticket": ticket}
+                people.push(self, account, user, "event", fields, now)
+            self.changed.notify_all()
+            return user.openid
+
+    def user_pays(self, openid: str, *, appid: str | None = None) -> None:
+        """Let a user's payment succeed, as far as the customer-service window is concerned."""
+        with self.lock:
+            self.run_due()
+            _account, user = self._user(openid, appid)
+            people.open_window(self, user, "pay", self.now())
+
+    def sent(self, openid: str | None = None, *, appid: str | None = None) -> list[Sent]:
+        """Return what was accepted for delivery, to one user or to all, oldest first."""
+        with self.lock:
+            self.run_due()
+            return [s for s in self.account_of(appid).sent if openid is None or s.openid == openid]
+
+    def pushes(self, openid: str | None = None, *, appid: str | None = None) -> list[Push]:
+        """Return what the platform has to tell the developer's server, oldest first."""
+        with self.lock:
+            self.run_due()
+            return [p for p in self.account_of(appid).pushes if openid is None or p.openid == openid]
+
+    # --- faults -----------------------------------------------------------------------------------------------
+
+    def fault(
+        self,
+        effect: Effect,
+        path: str = "*",
+        *,
+        method: str = "*",
+        appid: str = "*",
+        client: str = "*",
+        first: int | None = None,
+        nth: int | None = None,
+        every: int | None = None,
+        probability: float | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        times: int | None = None,
+        errcode: int | None = None,
+        status: int = 502,
+        seconds: float = 0.0,
+        jitter: float = 0.0,
+        location: str = "",
+        size: int | None = None,
+        content_type: str = "text/html",
+        processed: bool | None = None,
+    ) -> Fault:
+        """Add a fault rule; see :class:`~wxmp.simulator.faults.Fault` for the arguments. Returns the living rule."""
+        rule = Fault(
+            effect=effect,
+            path=path,
+            method=method,
+            appid=appid,
+            client=client,
+            first=first,
+            nth=nth,
+            every=every,
+            probability=probability,
+            since=since,
+            until=until,
+            times=times,
+            errcode=errcode,
+            status=status,
+            seconds=seconds,
+            jitter=jitter,
+            location=location,
+            size=size,
+            content_type=content_type,
+            processed=processed,
+        )
+        with self.lock:
+            return self.faults.add(rule)
+
+    # --- requests ---------------------------------------------------------------------------------------------
+
+    def handle(self, request: Request) -> Reply:
+        """Answer one request. This is the whole platform."""
+        with self.lock:
+            self.run_due()
+            now = self.now()
+            call = Call(world=self, request=request, now=now)
+            appid = self._appid_of(request)
+            self._count_arrival(request, appid)
+            slowing, fault = self.faults.choose(request, appid, now, self.state.dice)
+            processed = fault is None or fault.acts
+            reply = self._process(call) if processed else Reply()
+            if fault is not None:
+                reply = self._apply(fault, reply, call)
+            delivery = reply.delivery
+            for rule in slowing:
+                delivery = rule.slow(delivery, self.state.dice)
+            if delivery is not reply.delivery:
+                reply = attrs.evolve(reply, delivery=delivery)
+            labels = [rule.label for rule in ([fault] if fault is not None else []) + slowing]
+            self._note(call, reply, appid, ", ".join(labels), processed)
+            self.changed.notify_all()
+            return reply
+
+    def _appid_of(self, request: Request) -> str:
+        """Find out which account a request is about, without judging it."""
+        found = self._tokens.get(request.query.get("access_token", ""))
+        if found is not None:
+            return found[0]
+        appid = request.query.get("appid", "")
+        if not appid and request.body:
+            match = APPID_IN_BODY.search(request.body[:4096])
+            appid = match.group(1).decode("utf-8", errors="replace") if match else ""
+        return appid
+
+    def _count_arrival(self, request: Request, appid: str) -> None:
+        self.state.calls[request.path] = self.state.calls.get(request.path, 0) + 1
+        channel = TOKEN_PATHS.get(request.path)
+        if channel is not None:
+            self.state.token_requests += 1
+            account = self.state.accounts.get(appid)
+            if account is not None:
+                account.channel(channel).requests += 1
+
+    def _process(self, call: Call) -> Reply:
+        route: Route | None = None
+        try:
+            route = self._find(call.request)
+            if route is None:
+                return json_reply({"errcode": 0, "errmsg": "ok"}, why="unknown path, answered ok by policy")
+            self._check(route, call)
+            answer = route.handler(call)
+        except Refusal as refusal:
+            return self._refuse(refusal, route, call.now)
+        if isinstance(answer, Reply):
+            return answer
+        content_type = self.policy.sns_content_type if route.style == "sns" else "application/json; charset=UTF-8"
+        return json_reply(answer, why=call.why, content_type=content_type)
+
+    def _find(self, request: Request) -> Route | None:
+        routes = [r for r in self._routes.get(request.path, []) if request.host in {"", r.host}]
+        if not routes:
+            if self.policy.strict_paths:
+                raise Refusal(self.policy.unknown_path_errcode, "the simulator has no such endpoint")
+            return None
+        return routes[0]
+
+    def has_path(self, path: str) -> bool:
+        """Tell whether the simulator knows an endpoint."""
+        return path in self._routes
+
+    def _check(self, route: Route, call: Call) -> None:
+        """Do what comes before every handler: verb, token, rights, quota, body."""
+        request = call.request
+        if request.method != route.method and self.policy.strict_verbs:
+            raise Refusal(43001 if route.method == "GET" else 43002, f"{request.method} where {route.method} is wanted")
+        if route.auth == "token":
+            call.account, token = tokens.judge(self, call.query("access_token"), call.now)
+            call.why = f"token #{token.serial} ({token.channel})"
+            self._check_rights(route, call.account)
+            self.spend(call.account, route.path, call.now)
+        if route.body:
+            if len(request.body) > self.policy.max_body:
+                raise Refusal(45001, f"the body has {len(request.body)} bytes")
+            body = request.body
+            if b"\\u" in body:
+                if route.path in self.policy.escapes_refused and escaped_text(body):
+                    raise Refusal(self.policy.escapes_refused_errcode, "non-ASCII text was sent as \\uXXXX escapes")
+                if route.path in self.policy.escapes_literal:
+                    body = keep_escapes(body)
+            call.body = load_json(body)
+
+    def _check_rights(self, route: Route, account: Account) -> None:
+        if route.path in account.banned:
+            raise Refusal(48004, "the interface is banned for this account")
+        granted = account.test or (
+            route.accounts == "all"
+            or (account.verified and (route.accounts == "verified" or account.kind == "service"))
+        )
+        if not granted or route.path in account.ungranted:
+            raise Refusal(48001, f"needs a {route.accounts} account" if not granted else "not granted to this account")
+
+    def _refuse(self, refusal: Refusal, route: Route | None, now: float) -> Reply:
+        rid = self._rid(now)
+        message = f"{errmsg(refusal.errcode, refusal.detail)} rid: {rid}"
+        content_type = "application/json; charset=UTF-8"
+        if route is not None and route.style == "sns":
+            content_type = self.policy.sns_content_type
+        elif route is not None and route.style == "binary":
+            content_type = self.policy.binary_error_content_type
+        return Reply(
+            dump_json({"errcode": refusal.errcode, "errmsg": message, **refusal.extra}),
+            content_type=content_type,
+            errcode=refusal.errcode,
+            why=f"{refusal.errcode}: {refusal.why}",
+            rid=rid,
+        )
+
+    def _rid(self, now: float) -> str:
+        return f"{int(now):08x}-{self.state.dice.hex('rid', 8)}-{self.state.dice.hex('rid', 8)}"
+
+    def _apply(self, fault: Fault, reply: Reply, call: Call) -> Reply:
+        errcode = {"busy": -1, "quota": 45009, "minute": 45011}.get(fault.effect, fault.errcode)
+        if fault.effect in {"busy", "quota", "minute", "errcode"}:
+            code = fault.errcode if fault.errcode is not None else errcode
+            return self._refuse(Refusal(code if code is not None else -1, f"fault {fault.label}"), None, call.now)
+        if fault.effect in SPOILING and fault.acts:
+            return fault.spoil(reply)
+        if fault.effect in SPOILING - {"reset_after"}:
+            # "processed" was switched off: spoil a plain answer instead of the real one.
+            return fault.spoil(json_reply({"errcode": 0, "errmsg": "ok"}))
+        return fault.replace()
+
+    def _note(self, call: Call, reply: Reply, appid: str, fault: str, processed: bool) -> None:
+        request, limit = call.request, self.policy.journal_body
+        textual = reply.content_type.startswith(("application/json", "text/"))
+        self.journal.add(
+            Exchange(
+                seq=self.journal.next_seq(),
+                at=call.now,
+                method=request.method,
+                path=request.path,
+                query=mask_query(request.query),
+                client=request.client,
+                client_ip=request.client_ip,
+                appid=call.account.appid if call.account is not None else appid,
+                status=reply.status,
+                errcode=None if reply.delivery.reset or reply.delivery.hang else reply.errcode,
+                why=reply.why,
+                rid=reply.rid,
+                fault=fault,
+                processed=processed,
+                request_body=mask_body(request.body, limit),
+                response_body=mask_body(reply.body, limit) if textual else f"<{len(reply.body)} bytes>",
+            )
+        )
+
+    # --- looking in from outside ------------------------------------------------------------------------------
+
+    def describe(self) -> JsonObject:
+        """Return the state a control page shows: counts, quotas and living tokens as fingerprints, never values."""
+        with self.lock:
+            self.run_due()
+            now = self.now()
+            return {
+                "now": now,
+                "speed": self.clock.speed,
+                "token_requests": {
+                    "total": self.state.token_requests,
+                    "plain": sum(a.plain.requests for a in self.state.accounts.values()),
+                    "stable": sum(a.stable.requests for a in self.state.accounts.values()),
+                },
+                "outsider_fetches": self.state.outsider_fetches,
+                "calls": dict(self.state.calls),
+                "accounts": {account.appid: self._describe(account, now) for account in self.state.accounts.values()},
+                "pending_events": len(self.state.events),
+                "journal_seq": self.journal.seq,
+            }
+
+    def _describe(self, account: Account, now: float) -> JsonObject:
+        channels: tuple[Channel, ...] = ("plain", "stable")
+        return {
+            "users": len(account.users),
+            "followers": sum(user.following for user in account.users.values()),
+            "sent": len(account.sent),
+            "pushes": len(account.pushes),
+            "token_requests": {name: account.channel(name).requests for name in channels},
+            "tokens_issued": {name: account.channel(name).issued for name in channels},
+            "tokens": [
+                {
+                    "serial": token.serial,
+                    "channel": token.channel,
+                    "fingerprint": fingerprint(token.text),
+                    "seconds_left": round(min(token.dies_at, token.expires_at) - now, 3),
+                }
+                for name in channels
+                for token in tokens.living(account, name, now)
+            ],
+            "quotas": {
+                path: {"used": self.counter(account, path, now).used, "limit": self.daily_limit(account, path)}
+                for path in list(account.counters)
+            },
+        }
+
+    def wait_for(self, predicate: Callable[[World], bool], timeout: float = 10.0) -> bool:
+        """Wait until the predicate holds, looking after every exchange and event; tell whether it did.
+
+        Args:
+            predicate: Called with this world, under its lock.
+            timeout: Real seconds.
+        """
+        with self.changed:
+            return self.changed.wait_for(lambda: predicate(self), timeout)
+
+    def exchanges(self, since: int = 0) -> Sequence[Exchange]:
+        """Return the journal after a running number, as a list of its own."""
+        with self.lock:
+            return self.journal.since(since)
