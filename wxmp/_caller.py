@@ -194,17 +194,19 @@ class Caller:
         if call.endpoint.auth == "none":
             return read(call, await self._transport.send(self._request(call, call.credentials)))
         dead: DeadTokenError | None = None
-        for _ in range(REPLACEMENTS + 1):
+        path = call.endpoint.path
+        for replacements_left in range(REPLACEMENTS, -1, -1):
             token = self._tokens.peek() or await self._wait_for_token(dead)
             reply = await self._transport.send(self._request(call, self._token_credentials(token)))
             try:
                 return read(call, reply)
             except DeadTokenError as error:
                 dead = error
-            if not self._tokens.report_dead(token, dead.errcode, path=call.endpoint.path) or not call.replayable:
+            if not replacements_left:
+                # Three tokens in a row: it is more likely this path than the tokens.
+                self._tokens.penalise(path)
+            elif not self._tokens.report_dead(token, dead.errcode, path=path) or not call.replayable:
                 break
-        else:
-            self._tokens.penalise(call.endpoint.path)
         raise dead or ConfigError("REPLACEMENTS must not be negative")
 
     async def _wait_for_token(self, dead: DeadTokenError | None) -> Secret:

@@ -430,7 +430,7 @@ def _store_from_env(name: str) -> TokenStore:
         from wxmp.tokens.file import FileTokenStore
 
         return FileTokenStore(rest)
-    if kind in ("redis", "rediss", "unix"):
+    if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
         from wxmp.tokens.redis import RedisTokenStore
 
         return RedisTokenStore(value)

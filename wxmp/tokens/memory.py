@@ -218,6 +218,8 @@ class Record:
     def _cools(self, request: LeaseRequest, now: Now) -> bool:
         if self.eu <= now.clock or request.reason is LeaseReason.OPERATOR:
             return False
+        if self.lu > now.clock and self.lo == request.owner:
+            return False
         if self._other_credential(request.credential):
             return False
         held_off = self.ec == 0 and self.ef == 0

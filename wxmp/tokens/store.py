@@ -219,7 +219,7 @@ class TokenStore(ABC):
         The checks come in this order, in one atomic step:
 
         1. A live token is stored and its generation is not ``expect``: ``CHANGED``.
-        2. A cool-down runs (see below): ``COOLING``.
+        2. A cool-down runs (see below), and the caller does not hold the lease already: ``COOLING``.
         3. A lease of another owner runs: ``BUSY``. The own lease is renewed instead.
         4. The reason is ``DEAD`` and the budget is empty, or ``FORCED`` and the last forced refresh is less than
            30 s ago or 20 were made today (Beijing time): ``LIMITED``. Nothing is spent then.

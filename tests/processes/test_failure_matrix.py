@@ -1,0 +1,434 @@
+"""Several real processes, one shared token, and everything that can go wrong with it.
+
+Each test asserts how many token requests reached the platform, not only that calls succeeded.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wxmp.simulator import Policy, Simulator
+
+from .fleet import QUICK, Fleet, Worker, errors, slowest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.processes
+
+
+def wait_for(condition: object, timeout: float = 10.0) -> None:
+    """Poll until ``condition()`` is true; the moment is the other process's to choose."""
+    deadline = time.monotonic() + timeout
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+# ---- cold start and planned refresh
+
+
+@pytest.mark.parametrize("channel", ["plain", "stable"])
+def test_cold_start_of_six_processes(fleet: Fleet, channel: str) -> None:
+    """6 processes x 16 callers start cold: one token request, no error."""
+    fleet.channel = channel
+    fleet.start(6)
+    outcomes = fleet.all("calls", 16)
+    assert errors(outcomes) == []
+    assert fleet.requests == 1
+
+
+def test_sixteen_processes_on_a_cold_redis(redis_fleet: Fleet) -> None:
+    """16 processes x 5 calls on a cold shared Redis: one token request."""
+    redis_fleet.start(16)
+    outcomes = redis_fleet.all("calls", 5)
+    assert errors(outcomes) == []
+    assert sum(outcome["calls"] for outcome in outcomes) == 80
+    assert redis_fleet.requests == 1
+
+
+@pytest.mark.parametrize("channel", ["plain", "stable"])
+@pytest.mark.parametrize("delay", [0.0, 0.8], ids=["fast", "slow"])
+def test_planned_refreshes(simulator: Simulator, store: str, channel: str, delay: float) -> None:
+    """Tokens of 20 s for 25 s of traffic: one request per rotation, no error, and no call waits for a refresh."""
+    with Fleet(simulator, store, channel) as fleet:
+        fleet.start(3)
+        fleet.all("calls", 1)
+        if delay:
+            for path in ("/cgi-bin/token", "/cgi-bin/stable_token"):
+                simulator.fault("latency", path, seconds=delay)
+        fleet.all("start", 0.05)
+        time.sleep(25)
+        outcomes = fleet.all("stop")
+        assert errors(outcomes) == []
+        assert slowest(outcomes) < 0.7
+        issued = simulator.tokens_issued(channel)  # type: ignore[arg-type]
+        assert 2 <= issued <= 4
+        assert fleet.requests <= issued + 2
+
+
+def test_rolling_restart_reuses_the_token(fleet: Fleet) -> None:
+    """All processes are replaced one after the other: no request."""
+    for _ in range(3):
+        (worker,) = fleet.start(1)
+        assert errors([worker.ask("calls", 4)]) == []
+        worker.end()
+    fleet.workers.clear()
+    assert fleet.requests == 1
+
+
+# ---- dead tokens
+
+
+@pytest.mark.parametrize("channel", ["plain", "stable"])
+def test_killed_token_is_replaced_once(fleet: Fleet, channel: str) -> None:
+    """Another system's forced refresh kills the token under traffic: one replacement, no error."""
+    fleet.channel = channel
+    fleet.start(4)
+    fleet.all("calls", 2)
+    fleet.all("start", 0.02)
+    time.sleep(0.5)
+    fleet.simulator.kill_token(channel, how="forced")  # type: ignore[arg-type]
+    time.sleep(2.0)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert fleet.requests == 2
+
+
+def test_outsider_fetches_once(simulator: Simulator, store: str) -> None:
+    """Another system fetches once on the plain channel: our token dies after the overlap, one replacement."""
+    with Fleet(simulator, store) as fleet:
+        fleet.start(3)
+        fleet.all("calls", 1)
+        simulator.kill_token("plain", how="plain")
+        fleet.all("start", 0.05)
+        time.sleep(8)
+        outcomes = fleet.all("stop")
+        assert errors(outcomes) == []
+        assert fleet.requests == 2
+
+
+def test_every_new_token_is_dead_on_arrival(redis_fleet: Fleet) -> None:
+    """A duel that nobody can win stops at the budget of ten, with the code in the error."""
+    fleet = redis_fleet
+    fleet.start(3)
+    fleet.all("calls", 1)
+    fleet.simulator.world.kill_token("plain")
+    fleet.simulator.world.kill_new_tokens("plain")
+    outcomes = []
+    for _ in range(4):
+        outcomes += fleet.all("calls", 4)
+    assert fleet.requests <= 12
+    seen = set(errors(outcomes))
+    assert seen
+    assert all(error.startswith("DeadTokenError 4") for error in seen)
+
+
+# ---- a platform that fails
+
+
+@pytest.mark.parametrize("effect", ["busy", "status", "reset_before", "reset_after", "truncated"])
+def test_failing_endpoint_while_the_old_token_works(simulator: Simulator, redis: RedisServer, effect: str) -> None:
+    """-1, 502, resets, garbage while a refresh is due: the old token is served, few requests, recovery."""
+    with Fleet(simulator, redis.url) as fleet:
+        fleet.start(3)
+        fleet.all("calls", 1)
+        fleet.all("start", 0.05)
+        time.sleep(8)
+        # A lost answer has issued a token: a second one in a row would end the old token at once, by the platform's rule
+        # of two generations.
+        simulator.fault(effect, "/cgi-bin/token", first=1 if effect == "reset_after" else 2)  # type: ignore[arg-type]
+        time.sleep(9)
+        outcomes = fleet.all("stop")
+        assert errors(outcomes) == []
+        assert slowest(outcomes) < 0.7
+        assert 3 <= fleet.requests <= 6
+
+
+def test_hanging_endpoint_when_cold(redis_fleet: Fleet) -> None:
+    """The token endpoint hangs once: given up after the request's time limit, two requests, no error."""
+    fleet = redis_fleet
+    fleet.simulator.fault("hang", "/cgi-bin/token", first=1)
+    fleet.start(3)
+    outcomes = fleet.all("calls", 4)
+    assert errors(outcomes) == []
+    assert fleet.requests == 2
+    assert slowest(outcomes) < QUICK["request_timeout"] + 2.5
+
+
+@pytest.mark.parametrize(
+    ("errcode", "kind"), [(40164, "AccountError 40164"), (40125, "AccountError 40125"), (45009, "RateLimitError 45009")]
+)
+def test_permanent_error_from_cold(redis_fleet: Fleet, errcode: int, kind: str) -> None:
+    """A person has to act: every caller gets the typed error at once, and the platform is asked once."""
+    fleet = redis_fleet
+    fleet.simulator.fault("errcode", "/cgi-bin/token", errcode=errcode)
+    fleet.start(4)
+    outcomes = []
+    for _ in range(3):
+        outcomes += fleet.all("calls", 5)
+    assert set(errors(outcomes)) == {kind}
+    assert len(errors(outcomes)) == 60
+    assert slowest(outcomes) < 2.0
+    assert fleet.requests == 1
+
+
+# ---- processes that die or freeze
+
+
+def test_holder_is_killed_when_cold(fleet: Fleet) -> None:
+    """kill -9 of the process that holds the lease, nobody has a token: a waiter takes over, one request more."""
+    fleet.simulator.fault("hang", "/cgi-bin/token", first=1)
+    holder, *others = fleet.start(4)
+    holder.send("calls", 1)
+    wait_for(lambda: fleet.requests == 1)
+    started = time.monotonic()
+    for worker in others:
+        worker.send("calls", 4)
+    time.sleep(0.2)
+    holder.kill()
+    fleet.workers.remove(holder)
+    outcomes = [worker.receive() for worker in others]
+    assert errors(outcomes) == []
+    assert fleet.requests == 2
+    assert time.monotonic() - started < QUICK["lease"] + 2 * QUICK["request_timeout"]
+
+
+def test_holder_is_killed_while_the_old_token_lives(simulator: Simulator, store: str) -> None:
+    """kill -9 of the holder during a planned refresh: nobody waits, somebody takes over after the lease."""
+    with Fleet(simulator, store) as fleet:
+        workers = fleet.start(3)
+        fleet.all("calls", 1)
+        fleet.all("start", 0.05)
+        time.sleep(8)
+        simulator.fault("hang", "/cgi-bin/token", first=1)
+        wait_for(lambda: fleet.requests == 2)
+        victim = holder_of(workers)
+        victim.kill()
+        fleet.workers.remove(victim)
+        time.sleep(5)
+        outcomes = fleet.all("stop")
+        assert errors(outcomes) == []
+        assert slowest(outcomes) < 0.7
+        assert fleet.requests == 3
+
+
+def holder_of(workers: list[Worker]) -> Worker:
+    """The process that made the last token request is the only one with a second connection to the simulator."""
+    counts = {worker: len(_sockets(worker)) for worker in workers}
+    return max(counts, key=lambda worker: counts[worker])
+
+
+def _sockets(worker: Worker) -> list[str]:
+    from pathlib import Path
+
+    found = []
+    for entry in Path(f"/proc/{worker.pid}/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            found.append(target)
+    return found
+
+
+def test_frozen_holder_is_fenced_out(fleet: Fleet) -> None:
+    """SIGSTOP beyond the lease, then SIGCONT: the late token is refused, the newer one adopted, no error."""
+    fleet.simulator.fault("latency", "/cgi-bin/token", seconds=0.6, first=1)
+    frozen, *others = fleet.start(3)
+    frozen.send("calls", 4)
+    wait_for(lambda: fleet.requests == 1)
+    frozen.signal(signal.SIGSTOP)
+    outcomes = fleet.all("calls", 4, workers=others)
+    newer = others[0].ask("token")
+    frozen.signal(signal.SIGCONT)
+    outcomes.append(frozen.receive())
+    assert errors(outcomes) == []
+    assert frozen.ask("token") == newer
+    assert others[1].ask("token") == newer
+    assert fleet.requests == 2
+
+
+def test_frozen_bystander_comes_back(simulator: Simulator, store: str) -> None:
+    """A process frozen for longer than a token lives comes back and goes on with the current token."""
+    with Fleet(simulator, store) as fleet:
+        frozen, other = fleet.start(2)
+        fleet.all("calls", 1)
+        frozen.signal(signal.SIGSTOP)
+        other.send("start", 0.1)
+        assert other.receive() is None
+        time.sleep(22)
+        frozen.signal(signal.SIGCONT)
+        before = fleet.requests
+        outcomes = [frozen.ask("calls", 4), other.ask("stop")]
+        assert errors(outcomes) == []
+        assert fleet.requests - before <= 1
+
+
+# ---- Redis goes away
+
+
+def test_redis_is_flushed(redis_fleet: Fleet, redis: RedisServer) -> None:
+    """FLUSHALL under traffic: the token is put back from memory, no request."""
+    fleet = redis_fleet
+    fleet.start(3)
+    fleet.all("calls", 1)
+    fleet.all("start", 0.05)
+    redis.command("FLUSHALL")
+    time.sleep(2)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    (newcomer,) = fleet.start(1)
+    assert errors([newcomer.ask("calls", 2)]) == []
+    assert fleet.requests == 1
+
+
+def test_redis_is_killed_and_comes_back_empty(redis_fleet: Fleet, redis: RedisServer) -> None:
+    """kill -9 of Redis, five seconds without, back empty: no request, no error, no slow call."""
+    fleet = redis_fleet
+    fleet.start(3)
+    fleet.all("calls", 1)
+    fleet.all("start", 0.05)
+    redis.kill()
+    time.sleep(5)
+    redis.start()
+    time.sleep(7)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert slowest(outcomes) < 0.7
+    (newcomer,) = fleet.start(1)
+    assert errors([newcomer.ask("calls", 2)]) == []
+    assert fleet.requests == 1
+
+
+def test_redis_is_a_black_hole(redis_fleet: Fleet, redis: RedisServer) -> None:
+    """Redis accepts and never answers for ten seconds: calls are as fast as before, no request."""
+    fleet = redis_fleet
+    fleet.start(3)
+    fleet.all("calls", 1)
+    fleet.all("start", 0.05)
+    redis.stop()  # SIGSTOP
+    time.sleep(10)
+    redis.resume()
+    time.sleep(1)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert slowest(outcomes) < 0.7
+    assert fleet.requests == 1
+
+
+@pytest.mark.parametrize("state", ["out of memory", "read-only"])
+def test_redis_refuses_writes_while_a_refresh_is_due(simulator: Simulator, redis: RedisServer, state: str) -> None:
+    """OOM or READONLY while a refresh is due: the old token is served; after recovery the fleet refreshes once."""
+    with Fleet(simulator, redis.url) as fleet:
+        fleet.start(3)
+        fleet.all("calls", 1)
+        fleet.all("start", 0.05)
+        if state == "out of memory":
+            redis.command("CONFIG", "SET", "maxmemory", "1")
+        else:
+            redis.command("REPLICAOF", "127.0.0.1", "1")
+        time.sleep(12)
+        assert fleet.requests == 1
+        if state == "out of memory":
+            redis.command("CONFIG", "SET", "maxmemory", "0")
+        else:
+            redis.command("REPLICAOF", "NO", "ONE")
+        time.sleep(6)
+        outcomes = fleet.all("stop")
+        assert errors(outcomes) == []
+        assert slowest(outcomes) < 0.7
+        assert fleet.requests == 2
+
+
+def test_redis_is_replaced_by_a_replica_with_an_older_token(redis_fleet: Fleet, redis: RedisServer) -> None:
+    """Failover to a replica that missed the last refresh: the newer token is put back, at most one request more."""
+    fleet = redis_fleet
+    workers = fleet.start(3)
+    fleet.all("calls", 1)
+    (key,) = redis.command("KEYS", "wxmp:*")
+    old = redis.command("HGETALL", key)
+    workers[0].ask("refresh")
+    newer = workers[0].ask("token")
+    redis.command("DEL", key)
+    redis.command("HSET", key, *old)
+    fleet.all("start", 0.05)
+    time.sleep(2)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert fleet.requests <= 3
+    assert set(fleet.all("token")) == {newer}
+
+
+def test_redis_is_lost_between_fetch_and_commit(redis_fleet: Fleet, redis: RedisServer) -> None:
+    """Redis dies while the platform answers and is back before the lease ends: kept, stored, one request."""
+    fleet = redis_fleet
+    fleet.simulator.fault("latency", "/cgi-bin/token", seconds=0.6, first=1)
+    first, second = fleet.start(2)
+    first.send("calls", 2)
+    wait_for(lambda: fleet.requests == 1)
+    redis.kill()
+    outcomes = [first.receive()]
+    redis.start()
+    time.sleep(1.5)
+    outcomes.append(second.ask("calls", 2))
+    assert errors(outcomes) == []
+    assert fleet.requests == 1
+
+
+@pytest.mark.parametrize(("channel", "expected"), [("plain", {"TokenStoreUnavailable"}), ("stable", set())])
+def test_redis_is_gone_from_the_start(redis_fleet: Fleet, redis: RedisServer, channel: str, expected: set[str]) -> None:
+    """No store and no token: an error on the plain channel, a token for each process on the stable one."""
+    fleet = redis_fleet
+    fleet.channel = channel
+    redis.kill()
+    fleet.start(3)
+    outcomes = fleet.all("calls", 4)
+    assert set(errors(outcomes)) == expected
+    assert fleet.requests == (0 if channel == "plain" else 3)
+    tokens = set(fleet.all("token")) if channel == "stable" else {"-"}
+    assert len(tokens) == 1
+
+
+# ---- the file is damaged
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "garbage", "deleted"])
+def test_file_is_damaged(lasting: Simulator, tmp_path: Path, damage: str) -> None:
+    """Whatever happens to the token file: it is put back from memory, at most one request more, no error."""
+    folder = tmp_path / "tokens"
+    with Fleet(lasting, f"file:{folder}") as fleet:
+        fleet.start(3)
+        fleet.all("calls", 1)
+        fleet.all("start", 0.05)
+        (record,) = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 20]
+        if damage == "deleted":
+            record.unlink()
+        else:
+            whole = record.read_bytes()
+            record.write_bytes({"truncated": whole[: len(whole) // 2], "emptied": b"", "garbage": b"\x00\xff{"}[damage])
+        time.sleep(2)
+        outcomes = fleet.all("stop")
+        assert errors(outcomes) == []
+        (newcomer,) = fleet.start(1)
+        assert errors([newcomer.ask("calls", 2)]) == []
+        assert fleet.requests <= 2
+
+
+# ---- one process, several loops
+
+
+def test_policy_of_these_tests_keeps_the_proportions() -> None:
+    """The quick times used here obey the same rules as the defaults."""
+    from wxmp import TokenPolicy
+
+    policy = TokenPolicy(**QUICK)
+    assert policy.lease >= 2 * policy.request_timeout
+    assert Policy().token_overlap == TokenPolicy().overlap

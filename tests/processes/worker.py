@@ -1,0 +1,127 @@
+"""One worker process of a fleet: reads commands from stdin (a JSON line each) and answers on stdout.
+
+Run as ``python -m tests.processes.worker '{...settings...}'``; it stops when stdin closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import attrs
+
+from wxmp import (
+    Client,
+    FileTokenStore,
+    MemoryTokenStore,
+    RedisTokenStore,
+    RetryPolicy,
+    TokenPolicy,
+    TokenStore,
+    WxmpError,
+)
+
+
+def make_store(address: str) -> TokenStore:
+    if address.startswith("file:"):
+        return FileTokenStore(address.removeprefix("file:"))
+    if address == "memory:":
+        return MemoryTokenStore()
+    return RedisTokenStore(address, timeout=0.5)
+
+
+@attrs.define
+class Outcome:
+    """What a series of calls came to."""
+
+    calls: int = 0
+    slowest: float = 0.0
+    errors: list[str] = attrs.field(factory=list)
+
+    def merge(self, other: Outcome) -> None:
+        self.calls += other.calls
+        self.slowest = max(self.slowest, other.slowest)
+        self.errors += other.errors
+
+
+class Worker:
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.events: list[str] = []
+        self.client = Client(
+            settings["appid"],
+            settings["secret"],
+            base_url=settings["url"],
+            token_store=make_store(settings["store"]),
+            token_channel=settings["channel"],
+            token_policy=TokenPolicy(**settings["policy"]),
+            retry=RetryPolicy(attempts=settings.get("attempts", 4)),
+            on_event=lambda event: self.events.append(event.name),
+        )
+        self.background: asyncio.Task[Outcome] | None = None
+        self.stopping = asyncio.Event()
+
+    async def one_call(self) -> Outcome:
+        started = time.monotonic()
+        errors = []
+        try:
+            await self.client.request("GET", "/cgi-bin/get_api_domain_ip", repeatable=True)
+        except WxmpError as error:
+            code = getattr(error, "errcode", "")
+            errors.append(f"{type(error).__name__} {code}".strip())
+        return Outcome(1, time.monotonic() - started, errors)
+
+    async def calls(self, number: int) -> Outcome:
+        total = Outcome()
+        for outcome in await asyncio.gather(*(self.one_call() for _ in range(number))):
+            total.merge(outcome)
+        return total
+
+    async def keep_calling(self, pause: float) -> Outcome:
+        total = Outcome()
+        while not self.stopping.is_set():
+            total.merge(await self.one_call())
+            await asyncio.sleep(pause)
+        return total
+
+    async def obey(self, command: list[Any]) -> Any:
+        match command:
+            case ["calls", int(number)]:
+                return attrs.asdict(await self.calls(number))
+            case ["start", float() | int() as pause]:
+                self.stopping.clear()
+                self.background = asyncio.create_task(self.keep_calling(pause))
+                return None
+            case ["stop"] if self.background is not None:
+                self.stopping.set()
+                return attrs.asdict(await self.background)
+            case ["token"]:
+                return await self.client.token()
+            case ["refresh"]:
+                return await self.client.refresh_token()
+            case ["events"]:
+                return self.events
+            case ["status"]:
+                return attrs.asdict(self.client.token_status())
+        raise ValueError(f"unknown command {command!r}")
+
+
+async def main() -> None:
+    worker = Worker(json.loads(sys.argv[1]))
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    print(json.dumps("ready"), flush=True)
+    async with worker.client:
+        while line := await reader.readline():
+            try:
+                answer: Any = {"ok": await worker.obey(json.loads(line))}
+            except WxmpError as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,1 @@
+"""The endpoint families: one module each, with its records and its coroutines; loaded when first used."""
