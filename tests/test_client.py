@@ -396,7 +396,7 @@ async def test_a_users_store_is_not_closed(simulator: Simulator) -> None:
 
 
 async def test_uvloop(simulator: Simulator) -> None:
-    """uvloop changes nothing."""
+    """Uvloop changes nothing."""
     uvloop = pytest.importorskip("uvloop", reason="uvloop has no Windows build")
 
     async def main() -> None:

@@ -77,7 +77,13 @@ for name, value in list(globals().items()):
         "WXMP_TOKEN_STORE": "memory:",
     }
     done = subprocess.run(
-        [sys.executable, str(program)], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, str(program)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

@@ -161,7 +161,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def test_nothing_is_found_with_a_shared_store(
-    simulator: Simulator, evidence: Evidence, store: TokenStore
+    simulator: Simulator, evidence: Evidence, store: TokenStore, tmp_path: Path
 ) -> None:
     """A shared store gives nothing away either: no token in its repr, no password, no secret in keys or file names."""
     await session(simulator, evidence, token_store=store)

@@ -89,11 +89,10 @@ class Endpoint:
     done_codes: frozenset[int] = attrs.field(default=NO_CODES, kw_only=True)
     #: Codes that are an answer and not a failure: the reply is returned with them inside.
     accepted_codes: frozenset[int] = attrs.field(default=NO_CODES, kw_only=True)
-    name: str = attrs.field(init=False)
-
-    @name.default
-    def _name(self) -> str:
-        return f"{self.method} {self.path}"
+    #: Method and path, for errors and logs.
+    name: str = attrs.field(
+        init=False, default=attrs.Factory(lambda self: f"{self.method} {self.path}", takes_self=True)
+    )
 
 
 class Caller:
@@ -290,13 +289,16 @@ class Caller:
             payload = loads(reply.content, endpoint=endpoint.name)
         except ReplyError as error:
             raise ReplyError(error.message, endpoint=endpoint.name, body=self._scrub(call, error.body)) from None
-        errcode = payload.get("errcode", 0)
-        if errcode in (0, "0", None) or errcode in call.accepted:
+        errcode = payload.get("errcode")
+        if errcode in (None, 0):
             return payload
         try:
-            number = int(errcode)
+            number = int(errcode)  # numbers come as text at times
         except (TypeError, ValueError):
             raise ReplyError("errcode is not a number", endpoint=endpoint.name) from None
+        if number == 0 or number in call.accepted:
+            payload["errcode"] = number
+            return payload
         raise self._error(call, number, str(payload.get("errmsg", "")))
 
     def _read_bytes(self, call: _Call, reply: WireReply) -> WireReply:

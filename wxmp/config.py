@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -29,9 +29,14 @@ class Platform:
 PRODUCTION: Final = Platform()
 
 
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
         raise ConfigError(f"{attribute.name} must be a number above 0", field=attribute.name)
+
+
+def _known_choice(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value not in ("auto", "local", "error"):
+        raise ConfigError(f"{attribute.name} must be 'auto', 'local' or 'error'", field=attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,12 +73,7 @@ class TokenPolicy:
     #: Without store and without a usable token: ``local`` fetches one for this process, ``error`` raises
     #: ``TokenStoreUnavailable``. ``auto`` is ``local`` on the stable channel, where everybody gets the same token, and
     #: ``error`` on the plain channel, where processes that fetch alone kill each other's tokens.
-    on_store_down: Literal["auto", "local", "error"] = attrs.field(default="auto")
-
-    @on_store_down.validator
-    def _check_choice(self, _: object, value: str) -> None:
-        if value not in ("auto", "local", "error"):
-            raise ConfigError("on_store_down must be 'auto', 'local' or 'error'", field="on_store_down")
+    on_store_down: Literal["auto", "local", "error"] = attrs.field(default="auto", validator=_known_choice)
 
     def __attrs_post_init__(self) -> None:
         if self.lease < 2 * self.request_timeout:

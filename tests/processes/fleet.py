@@ -10,12 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import attrs
 
-if TYPE_CHECKING:
-    from wxmp.simulator import Simulator
+from wxmp.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
 #: A worker answers within this time or the test fails; nothing here may hang.
@@ -77,7 +76,7 @@ class Worker:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         self._process.kill()
         self._process.wait(10)
         self._close_pipes()

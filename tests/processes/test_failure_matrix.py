@@ -141,8 +141,8 @@ def test_failing_endpoint_while_the_old_token_works(simulator: Simulator, redis:
         fleet.all("calls", 1)
         fleet.all("start", 0.05)
         time.sleep(8)
-        # A lost answer has issued a token: a second one in a row would end the old token at once, by the platform's rule
-        # of two generations.
+        # A lost answer has issued a token: a second one in a row would end the old token at once, for only two
+        # generations live on the plain channel.
         simulator.fault(effect, "/cgi-bin/token", first=1 if effect == "reset_after" else 2)  # type: ignore[arg-type]
         time.sleep(9)
         outcomes = fleet.all("stop")
@@ -183,7 +183,7 @@ def test_permanent_error_from_cold(redis_fleet: Fleet, errcode: int, kind: str) 
 
 
 def test_holder_is_killed_when_cold(fleet: Fleet) -> None:
-    """kill -9 of the process that holds the lease, nobody has a token: a waiter takes over, one request more."""
+    """Kill -9 of the process that holds the lease, nobody has a token: a waiter takes over, one request more."""
     fleet.simulator.fault("hang", "/cgi-bin/token", first=1)
     holder, *others = fleet.start(4)
     holder.send("calls", 1)
@@ -201,7 +201,7 @@ def test_holder_is_killed_when_cold(fleet: Fleet) -> None:
 
 
 def test_holder_is_killed_while_the_old_token_lives(simulator: Simulator, store: str) -> None:
-    """kill -9 of the holder during a planned refresh: nobody waits, somebody takes over after the lease."""
+    """Kill -9 of the holder during a planned refresh: nobody waits, somebody takes over after the lease."""
     with Fleet(simulator, store) as fleet:
         workers = fleet.start(3)
         fleet.all("calls", 1)
@@ -291,7 +291,7 @@ def test_redis_is_flushed(redis_fleet: Fleet, redis: RedisServer) -> None:
 
 
 def test_redis_is_killed_and_comes_back_empty(redis_fleet: Fleet, redis: RedisServer) -> None:
-    """kill -9 of Redis, five seconds without, back empty: no request, no error, no slow call."""
+    """Kill -9 of Redis, five seconds without, back empty: no request, no error, no slow call."""
     fleet = redis_fleet
     fleet.start(3)
     fleet.all("calls", 1)
@@ -422,7 +422,27 @@ def test_file_is_damaged(lasting: Simulator, tmp_path: Path, damage: str) -> Non
         assert fleet.requests <= 2
 
 
-# ---- one process, several loops
+# ---- clocks
+
+
+def test_hosts_two_hours_apart_and_clock_jumps(fleet: Fleet) -> None:
+    """Wall clocks two hours apart that then jump by three hours have no effect: one token request."""
+    for offset in (-7200.0, 0.0, 7200.0):
+        fleet.start(1, wall_offset=offset)
+    outcomes = fleet.all("calls", 4)
+    for worker, jump in zip(fleet.workers, (10_800, -10_800, 10_800), strict=True):
+        worker.ask("jump", jump)
+    fleet.all("start", 0.05)
+    time.sleep(2)
+    outcomes += fleet.all("stop")
+    (newcomer,) = fleet.start(1, wall_offset=-90_000.0)
+    outcomes.append(newcomer.ask("calls", 2))
+    assert errors(outcomes) == []
+    assert len(set(fleet.all("token"))) == 1
+    assert fleet.requests == 1
+
+
+# ---- the settings used here
 
 
 def test_policy_of_these_tests_keeps_the_proportions() -> None:

@@ -8,7 +8,6 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import pytest
 
 from wxmp._redact import Secret
@@ -30,7 +29,7 @@ from wxmp.errors import (
 from wxmp.tokens._flight import cool_down_after
 from wxmp.tokens.keeper import TokenKeeper
 from wxmp.tokens.memory import MemoryTokenStore
-from wxmp.tokens.store import LeaseReason, LeaseStatus, TokenKey
+from wxmp.tokens.store import LeaseStatus, TokenKey
 
 from .fake_platform import FakePlatform, busy
 from .virtual_time import VirtualLoop, now, run
@@ -327,12 +326,11 @@ async def test_replacements_are_bounded_when_every_token_is_dead(fleet: Fleet) -
             token = keeper.peek()
             if token is not None:
                 keeper.report_dead(token, 40001, path=f"/{round_number}")
-            try:
-                await keeper.get()
-            except DeadTokenError as error:
+            (result,) = await asyncio.gather(keeper.get(), return_exceptions=True)
+            if isinstance(result, DeadTokenError):
                 failures += 1
-                assert error.errcode == 40001
-                assert "another system" in error.advice
+                assert result.errcode == 40001
+                assert "another system" in result.advice
     assert fleet.platform.count <= 11
     assert failures > 50
     assert 1 <= fleet.names().count("budget_exhausted") <= 3
@@ -506,6 +504,10 @@ async def test_daily_quota_serves_the_old_token_to_its_end(fleet: Fleet) -> None
         (0, 50, 22.5, 30),
         (-1, 2, 1.5, 2),
         (40125, 1, 60, 60),
+        (40001, 1, 60, 60),
+        (40243, 3, 240, 240),
+        (48001, 1, 60, 60),
+        (45011, 1, 0.75, 1),
         (40125, 9, 600, 600),
         (40164, 2, 60, 60),
         (89506, 1, 3600, 3600),
@@ -774,7 +776,7 @@ def test_store_refuses_while_a_refresh_is_due(broken: str) -> None:
 
 @scenario()
 async def test_store_lost_between_fetch_and_commit(fleet: Fleet) -> None:
-    """The store is lost after the fetch: the token is kept and stored as soon as the store is back, without a caller."""
+    """The store is lost after the fetch: the token is kept, and stored without a caller once the store is back."""
     keeper, other = fleet.keeper(), fleet.keeper()
     fleet.store.down.add("commit")
     assert (await keeper.get()).reveal() == "TOKEN-1"
@@ -1085,3 +1087,16 @@ def test_virtual_loop_notices_a_hang() -> None:
     loop = VirtualLoop()
     assert loop.time() == 1000.0
     loop.close()
+
+
+@scenario(stable=True)
+async def test_operator_forces_during_a_cool_down(fleet: Fleet) -> None:
+    """An operator's forced refresh goes through although an earlier refresh failed and its cool-down runs."""
+    keeper = fleet.keeper()
+    await keeper.get()
+    await asyncio.sleep(6965)
+    fleet.platform.script.append(api_error(40164, "ip", token_request=True))
+    await fleet.call(keeper)
+    await asyncio.sleep(0.1)
+    assert "refresh_failed" in fleet.names()
+    assert (await keeper.refresh()).reveal() == "TOKEN-2"

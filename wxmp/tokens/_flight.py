@@ -13,6 +13,7 @@ import attrs
 
 from wxmp._redact import Secret
 from wxmp.config import TokenPolicy
+from wxmp.errcodes import lookup
 from wxmp.errors import (
     APIError,
     DeadTokenError,
@@ -44,15 +45,16 @@ POLL_GROWTH: Final = 1.6
 SAME_AGAIN: Final = (1.0, 2.0)
 MINUTE: Final = 60.0
 
-#: Cool-downs after a failed refresh, in seconds: (codes, first, longest); they double in between.
+#: Cool-downs after a failed refresh, in seconds: first and longest; they double in between.
+_PASSING: Final = (1.0, 30.0)
+_PERMANENT: Final = (60.0, 600.0)
+#: Permanent ones with a time of their own: people repair an IP list and wait for it; a refusal has a known length.
 _COOL_DOWNS: Final = (
-    (frozenset({40001, 40002, 40013, 40125, 41002, 41004, 43002, 40243, 50004, 50007}), 60.0, 600.0),
     (frozenset({40164, 61004}), 30.0, 300.0),
     (frozenset({89501, 89503}), 60.0, 60.0),
     (frozenset({89506, 89507}), 3600.0, 3600.0),
     (frozenset({45009}), 600.0, 600.0),
 )
-_PASSING: Final = (1.0, 30.0)
 #: Doublings beyond this make no difference to any of them.
 _DOUBLINGS: Final = 10
 
@@ -110,14 +112,21 @@ def cool_down_after(code: int, count: int) -> float:
     for codes, first, longest in _COOL_DOWNS:
         if code in codes:
             return min(first * 2.0**doublings, longest)
+    if is_permanent(code):
+        first, longest = _PERMANENT
+        return min(first * 2.0**doublings, longest)
     first, longest = _PASSING
     # Spread, so that the processes of a fleet do not come back in step.
     return min(first * 2.0**doublings, longest) * random.uniform(0.75, 1.0)
 
 
 def is_permanent(code: int) -> bool:
-    """Tell whether waiting inside a call is pointless: a person has to act, or a quota has to be filled again."""
-    return any(code in codes for codes, _, _ in _COOL_DOWNS)
+    """Tell whether waiting inside a call is pointless: a person has to act, or a quota has to be filled again.
+
+    0 stands for a failure without a code (network, an unreadable answer): it passes. 40001 is no dead token here: on
+    the token endpoints it means a wrong AppSecret.
+    """
+    return code != 0 and lookup(code).verdict in ("fix", "refuse", "renew")
 
 
 def code_of(error: WxmpError | None) -> int:
@@ -417,6 +426,7 @@ class Flight:
             unavailable = TokenStoreUnavailable(
                 "the token store cannot be reached, and there is no usable token in memory", store=self._store.name
             )
+            unavailable.__cause__ = cause
             state.keep_quiet(unavailable, min(wait, QUIET))
             raise unavailable from cause
         started = state.clock()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from wxmp._redact import Secret
+from wxmp.errors import TokenStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from wxmp.errors import WxmpError
     from wxmp.tokens.store import StoredToken
 
-__all__ = ["HOLD_OFF", "STABLE", "Copy", "TokenState"]
+__all__ = ["HOLD_OFF", "STABLE", "Copy", "TokenState", "again"]
 
 #: The channel whose endpoint returns the same token until its last minutes.
 STABLE: Final = "stable"
@@ -27,6 +28,17 @@ HOLD_OFF: Final = 30.0
 #: Values and paths that are remembered as refused.
 REMEMBERED: Final = 32
 NEVER: Final = float("-inf")
+
+
+def again(error: WxmpError) -> WxmpError:
+    """Return the error anew, so that each waiter raises its own; only what the store's backend said stays attached.
+
+    One shared instance would grow its traceback with every raise.
+    """
+    fresh = error.fresh()
+    if isinstance(error, TokenStoreError):
+        fresh.__cause__ = error.__cause__
+    return fresh
 
 
 @attrs.frozen
@@ -152,7 +164,7 @@ class TokenState:
 
     def keep_quiet(self, error: WxmpError, seconds: float) -> None:
         """Repeat ``error`` for ``seconds`` without asking anybody."""
-        self.last_error = error.fresh()
+        self.last_error = again(error)
         self.quiet_until = self.clock() + seconds
 
     def recovered(self) -> None:

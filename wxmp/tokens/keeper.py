@@ -17,7 +17,7 @@ import os
 import secrets
 import time
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import attrs
 
@@ -27,7 +27,7 @@ from wxmp.errors import APIError, ConfigError, DeadTokenError, TimedOutError, To
 from wxmp.tokens._flight import POLL_FIRST, Fetch, Flight, FlightPlan, Grant, is_permanent
 from wxmp.tokens._guard import StoreGuard
 from wxmp.tokens._report import Reporter
-from wxmp.tokens._state import REMEMBERED, TokenState
+from wxmp.tokens._state import REMEMBERED, TokenState, again
 from wxmp.tokens.store import LeaseReason
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class TokenKeeper:
             # second of patience should not fail.
             pause = max(self._state.quiet_until - self._clock(), POLL_FIRST)
             if _is_final(error) or self._clock() + pause >= deadline:
-                raise error.fresh() from None
+                _raise_again(error)
             await self._sleep(pause)
 
     async def refresh(self) -> Secret:
@@ -181,7 +181,7 @@ class TokenKeeper:
             await asyncio.wait({running}, timeout=self._policy.wait_timeout)
         error = await self._join(LeaseReason.OPERATOR, self._policy.wait_timeout)
         if error is not None:
-            raise error.fresh() from None
+            _raise_again(error)
         return await self.get()
 
     def report_dead(self, value: Secret, code: int, *, path: str = "") -> bool:
@@ -300,6 +300,12 @@ class TokenKeeper:
     def _too_late(self) -> WxmpError:
         last = self._state.last_error
         return last or TimedOutError("no token in time", endpoint=self._endpoint, maybe_acted=False)
+
+
+def _raise_again(error: WxmpError) -> NoReturn:
+    """Raise a waiter's own copy of the error."""
+    own = again(error)
+    raise own from own.__cause__
 
 
 def _is_final(error: WxmpError) -> bool:

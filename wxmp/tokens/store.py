@@ -66,21 +66,17 @@ def check_token_value(value: object) -> bool:
     return isinstance(value, str) and _VALUE.fullmatch(value) is not None
 
 
+def _check_field(_: object, attribute: attrs.Attribute[str], value: object) -> None:
+    check_name(value, field=attribute.name)
+
+
 @attrs.frozen
 class TokenKey:
     """Which credential: the AppID and the channel it is issued on."""
 
-    appid: str = attrs.field()
+    appid: str = attrs.field(validator=_check_field)
     #: ``"stable"``, ``"plain"``, or the kind of a ticket: ``"jsapi"``, ``"wx_card"``.
-    channel: str = attrs.field()
-
-    @appid.validator
-    def _check_appid(self, _: object, value: str) -> None:
-        check_name(value, field="appid")
-
-    @channel.validator
-    def _check_channel(self, _: object, value: str) -> None:
-        check_name(value, field="channel")
+    channel: str = attrs.field(validator=_check_field)
 
 
 @attrs.frozen
