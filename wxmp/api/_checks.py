@@ -1,81 +1,22 @@
-"""What the families check before a request goes out, and how they cut long lists and walk through pages."""
+"""What the families check before a request goes out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
-import attrs
-
-from wxmp._wire import JsonObject
-from wxmp.errors import ArgumentError, ReplyError, WxmpError
+from wxmp.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+    from collections.abc import Iterable
 
     from wxmp._caller import Endpoint
 
-__all__ = [
-    "OPENID_INVALID",
-    "OPENID_LIST_LENGTH",
-    "OpenidData",
-    "OpenidPage",
-    "check_openid",
-    "check_openids",
-    "check_text",
-    "field_of",
-    "in_batches",
-    "refusal",
-    "walk_pages",
-    "without_verdict",
-]
-
-T = TypeVar("T")
+__all__ = ["OPENID_INVALID", "OPENID_LIST_LENGTH", "check_openid", "check_openids", "check_text", "refusal"]
 
 #: An openid that cannot be one.
 OPENID_INVALID: Final = 40003
 #: A list of openids with a length the platform refuses.
 OPENID_LIST_LENGTH: Final = 40032
-
-
-@attrs.frozen
-class OpenidData:
-    """The ``data`` object of a page."""
-
-    openid: tuple[str, ...] = ()
-
-
-@attrs.frozen
-class OpenidPage:
-    """One page of openids (OpenID列表)."""
-
-    #: All that there are, on all pages.
-    total: int
-    #: Entries on this page.
-    count: int
-    #: The cursor for the next page; empty at the end.
-    next_openid: str = ""
-    #: The entries as the platform wraps them; absent on an empty page. :attr:`openids` is easier.
-    data: OpenidData | None = None
-    #: Fields this version does not know.
-    extra: JsonObject = attrs.field(factory=dict, kw_only=True)
-
-    @property
-    def openids(self) -> tuple[str, ...]:
-        """The entries of this page."""
-        return self.data.openid if self.data is not None else ()
-
-
-class Page(Protocol):
-    """What :func:`walk_pages` needs of a page."""
-
-    @property
-    def count(self) -> int: ...
-
-    @property
-    def next_openid(self) -> str: ...
-
-    @property
-    def openids(self) -> tuple[str, ...]: ...
 
 
 def refusal(endpoint: Endpoint, field: str, errcode: int, problem: str) -> ArgumentError:
@@ -155,71 +96,3 @@ def check_openids(
     for index, openid in enumerate(unique):
         check_openid(endpoint, openid, field=f"{field}[{index}]")
     return unique
-
-
-async def in_batches(
-    openids: tuple[str, ...], size: int, send: Callable[[tuple[str, ...]], Awaitable[T]]
-) -> tuple[T, ...]:
-    """Send ``openids`` in batches of at most ``size``, one after the other, and return what each gave.
-
-    When a later batch fails, the error carries a note about what was done. Only for calls that may be repeated.
-    """
-    results: list[T] = []
-    for start in range(0, len(openids), size):
-        try:
-            results.append(await send(openids[start : start + size]))
-        except WxmpError as error:
-            if start:
-                error.add_note(
-                    f"{start} of {len(openids)} openids were done before this; repeating the whole call is safe"
-                )
-            raise
-    return tuple(results)
-
-
-async def walk_pages(
-    fetch: Callable[[str], Awaitable[Page]], endpoint: Endpoint, *, next_openid: str = ""
-) -> AsyncGenerator[str, None]:
-    """Yield the openids of all pages; each page is fetched when it is needed.
-
-    Args:
-        fetch: Fetches the page behind a cursor.
-        endpoint: Whose pages, for the error.
-        next_openid: Where to begin; empty is the top.
-
-    Raises:
-        ReplyError: The platform gave a cursor for the second time: going on would never end.
-    """
-    cursor = next_openid
-    seen = {cursor}
-    while True:
-        page = await fetch(cursor)
-        cursor = page.next_openid
-        if not page.count:
-            return
-        if cursor and cursor in seen:
-            raise ReplyError("next_openid does not move on, so the list would never end", endpoint=endpoint.name)
-        for openid in page.openids:
-            yield openid
-        if not cursor:
-            return
-        seen.add(cursor)
-
-
-def field_of(reply: JsonObject, name: str, endpoint: Endpoint) -> object:
-    """Return one field of an answer.
-
-    Raises:
-        ReplyError: It is not there, though the documentation says so.
-    """
-    try:
-        return reply[name]
-    except KeyError:
-        raise ReplyError(
-            f"the answer does not have the documented shape: {name} is missing", endpoint=endpoint.name
-        ) from None
-
-
-def without_verdict(reply: JsonObject) -> JsonObject:
-    """Return an answer without ``errcode`` and ``errmsg``: they are judged, and no record has a place for them."""
-    return {name: value for name, value in reply.items() if name not in ("errcode", "errmsg")}

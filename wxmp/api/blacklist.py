@@ -8,7 +8,9 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import decode
-from wxmp.api._checks import OpenidData, OpenidPage, check_openids, in_batches, walk_pages, without_verdict
+from wxmp.api._answers import without_verdict
+from wxmp.api._checks import check_openids
+from wxmp.api._pages import OpenidData, OpenidPage, in_batches, walk_pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias
 
 import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, encode, wire
 from wxmp.api._checks import check_openid, check_text, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "CustomAPI",
@@ -161,13 +164,17 @@ class CustomMenuLine:
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
 
+def _as_tuple(lines: Iterable[CustomMenuLine]) -> tuple[CustomMenuLine, ...]:
+    return tuple(lines)
+
+
 @attrs.frozen
 class CustomMenu:
     """A question with lines to tap (菜单消息)."""
 
     msgtype: ClassVar[str] = "msgmenu"
 
-    lines: tuple[CustomMenuLine, ...] = attrs.field(converter=tuple, metadata=wire("list"))
+    lines: tuple[CustomMenuLine, ...] = attrs.field(converter=_as_tuple, metadata=wire("list"))
     #: Text above the lines.
     head_content: str | None = None
     #: Text below them.
@@ -273,11 +280,9 @@ class CustomAPI:
 
         Raises:
             RecipientError: No window is open (45015) or its messages are used up (45047); the user does not follow
-                the account (43004). A repeat does not help.
-            ArgumentError: The openid is not of this account (40003), the media_id is unknown (40007), the text is too
-                long (45002).
-            NotFoundError: No such customer-service account (61452).
-            NotAuthorizedError: The user has switched off messages of this account (48002).
+                the account (43004) or has switched off its messages (48002). A repeat does not help.
+            ArgumentError: The openid is not of this account (40003), the text is too long (45002).
+            NotFoundError: No such media_id (40007), no such customer-service account (61452).
 
         Source:
             POST /cgi-bin/message/custom/send - 客服消息 / 发送客服消息

@@ -8,7 +8,9 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
-from wxmp.api._checks import check_openid, check_openids, check_text, field_of, in_batches, refusal
+from wxmp.api._answers import field_of
+from wxmp.api._checks import check_openid, check_openids, check_text, refusal
+from wxmp.api._pages import in_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

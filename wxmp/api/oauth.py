@@ -12,7 +12,8 @@ from wxmp._caller import Caller, Endpoint
 from wxmp._redact import Secret
 from wxmp._transport import Credentials
 from wxmp._wire import JsonObject, decode
-from wxmp.api._checks import check_openid, check_text, field_of, refusal, without_verdict
+from wxmp.api._answers import field_of, without_verdict
+from wxmp.api._checks import check_openid, check_text, refusal
 from wxmp.errors import DeadTokenError, ReplyError
 
 __all__ = ["OAuthAPI", "OAuthUser", "UserToken"]
@@ -184,7 +185,7 @@ class OAuthAPI:
 
         Raises:
             ArgumentError: The refresh token is unknown (40030) or over 30 days old (42002).
-            APIError: The user changed the password (42007). In all three cases the user must consent again.
+            RecipientError: The user changed the password (42007). In all three cases the user must consent again.
 
         Source:
             GET /sns/oauth2/refresh_token - 网页授权 / 刷新access_token

@@ -10,7 +10,8 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
-from wxmp.api._checks import check_text, refusal, without_verdict
+from wxmp.api._answers import without_verdict
+from wxmp.api._checks import check_text, refusal
 from wxmp.errors import ReplyError, api_error
 
 if TYPE_CHECKING:
@@ -135,8 +136,8 @@ class QRCodeAPI:
 
         Raises:
             ArgumentError: The scene is refused (40053), or the life is too long or given for a permanent code (40035).
+                Or the account has 100000 permanent codes (45029).
             RateLimitError: The day's codes are used up (45009).
-            APIError: There are 100000 permanent codes (45029).
 
         Source:
             POST /cgi-bin/qrcode/create - 带参数二维码 / 生成带参数的二维码
@@ -300,8 +301,8 @@ class QRCodeAPI:
         Each call counts against 100 a month, so it is not repeated when its outcome is unknown.
 
         Raises:
-            ArgumentError: No such rule, or its prefix is refused (85066, 85095).
-            APIError: The publishes of the month are used up (886000).
+            RateLimitError: The publishes of the month are used up (886000).
+            APIError: The rule is not there or cannot be published (85095).
 
         Source:
             POST /cgi-bin/wxopen/qrcodejumppublish - 扫普通链接二维码打开小程序 / 发布已设置的二维码规则

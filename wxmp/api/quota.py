@@ -9,7 +9,8 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._transport import Credentials
 from wxmp._wire import JsonObject, decode
-from wxmp.api._checks import check_text, refusal, without_verdict
+from wxmp.api._answers import without_verdict
+from wxmp.api._checks import check_text, refusal
 
 __all__ = ["APIQuota", "DailyQuota", "QuotaAPI", "RateLimit"]
 

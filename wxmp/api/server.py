@@ -9,7 +9,8 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode
-from wxmp.api._checks import check_text, field_of, refusal, without_verdict
+from wxmp.api._answers import field_of, without_verdict
+from wxmp.api._checks import check_text, refusal
 
 __all__ = ["CallbackCheck", "CheckAction", "CheckOperator", "DNSResult", "PingResult", "RequestRecord", "ServerAPI"]
 

@@ -8,17 +8,9 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
-from wxmp.api._checks import (
-    OpenidData,
-    check_openid,
-    check_openids,
-    check_text,
-    field_of,
-    in_batches,
-    refusal,
-    walk_pages,
-    without_verdict,
-)
+from wxmp.api._answers import field_of, without_verdict
+from wxmp.api._checks import check_openid, check_openids, check_text, refusal
+from wxmp.api._pages import OpenidData, in_batches, walk_pages
 from wxmp.errors import api_error
 
 if TYPE_CHECKING:

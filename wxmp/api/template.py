@@ -11,7 +11,8 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, encode, wire
-from wxmp.api._checks import check_openid, check_text, field_of, refusal, without_verdict
+from wxmp.api._answers import field_of, without_verdict
+from wxmp.api._checks import check_openid, check_text, refusal
 from wxmp.errors import ReplyError
 
 if TYPE_CHECKING:

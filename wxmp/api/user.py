@@ -11,18 +11,9 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
-from wxmp.api._checks import (
-    OpenidData,
-    OpenidPage,
-    check_openid,
-    check_openids,
-    check_text,
-    field_of,
-    in_batches,
-    refusal,
-    walk_pages,
-    without_verdict,
-)
+from wxmp.api._answers import field_of, without_verdict
+from wxmp.api._checks import check_openid, check_openids, check_text, refusal
+from wxmp.api._pages import OpenidData, OpenidPage, in_batches, walk_pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable

@@ -1,0 +1,109 @@
+"""Long lists: cut into batches on the way out, walked page by page on the way in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import attrs
+
+from wxmp._wire import JsonObject
+from wxmp.errors import ReplyError, WxmpError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from wxmp._caller import Endpoint
+
+__all__ = ["OpenidData", "OpenidPage", "in_batches", "walk_pages"]
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class OpenidData:
+    """The ``data`` object of a page."""
+
+    openid: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class OpenidPage:
+    """One page of openids (OpenID列表)."""
+
+    #: All that there are, on all pages.
+    total: int
+    #: Entries on this page.
+    count: int
+    #: The cursor for the next page; empty at the end.
+    next_openid: str = ""
+    #: The entries as the platform wraps them; absent on an empty page. :attr:`openids` is easier.
+    data: OpenidData | None = None
+    #: Fields this version does not know.
+    extra: JsonObject = attrs.field(factory=dict, kw_only=True)
+
+    @property
+    def openids(self) -> tuple[str, ...]:
+        """The entries of this page."""
+        return self.data.openid if self.data is not None else ()
+
+
+class Page(Protocol):
+    """What :func:`walk_pages` needs of a page."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def next_openid(self) -> str: ...
+
+    @property
+    def openids(self) -> tuple[str, ...]: ...
+
+
+async def in_batches(
+    openids: tuple[str, ...], size: int, send: Callable[[tuple[str, ...]], Awaitable[T]]
+) -> tuple[T, ...]:
+    """Send ``openids`` in batches of at most ``size``, one after the other, and return what each gave.
+
+    When a later batch fails, the error carries a note about what was done. Only for calls that may be repeated.
+    """
+    results: list[T] = []
+    for start in range(0, len(openids), size):
+        try:
+            results.append(await send(openids[start : start + size]))
+        except WxmpError as error:
+            if start:
+                error.add_note(
+                    f"{start} of {len(openids)} openids were done before this; repeating the whole call is safe"
+                )
+            raise
+    return tuple(results)
+
+
+async def walk_pages(
+    fetch: Callable[[str], Awaitable[Page]], endpoint: Endpoint, *, next_openid: str = ""
+) -> AsyncGenerator[str, None]:
+    """Yield the openids of all pages; each page is fetched when it is needed.
+
+    Args:
+        fetch: Fetches the page behind a cursor.
+        endpoint: Whose pages, for the error.
+        next_openid: Where to begin; empty is the top.
+
+    Raises:
+        ReplyError: The platform gave a cursor for the second time: going on would never end.
+    """
+    cursor = next_openid
+    seen = {cursor}
+    while True:
+        page = await fetch(cursor)
+        cursor = page.next_openid
+        if not page.count:
+            return
+        if cursor and cursor in seen:
+            raise ReplyError("next_openid does not move on, so the list would never end", endpoint=endpoint.name)
+        for openid in page.openids:
+            yield openid
+        if not cursor:
+            return
+        seen.add(cursor)
