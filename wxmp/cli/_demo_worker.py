@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -151,7 +150,8 @@ class Worker:
             ) as client,
         ):
             await report.count(ping(client))
-            first, after = client.token_status(), 0
+            # That one had to wait for the first token; from here on no call should wait.
+            first, after, report.slowest = client.token_status(), 0, 0.0
             deadline = time.monotonic() + ROTATION_PATIENCE
             while after < CALLS_AFTER_ROTATION and time.monotonic() < deadline:
                 await asyncio.sleep(PAUSE)
@@ -195,18 +195,25 @@ def work_alone(appid: str, secret: str, number: int) -> tuple[int, list[str]]:
         answer = json.loads(connection.getresponse().read())
         return answer if isinstance(answer, dict) else {}
 
+    def call() -> object:
+        """Make one call and return its last errcode."""
+        nonlocal token
+        errcode: object = None
+        for _ in range(LONELY_ATTEMPTS):
+            if not token:
+                answer = get("/cgi-bin/token", grant_type="client_credential", appid=appid, secret=secret)
+                token = str(answer.get("access_token", ""))
+            errcode = get(PING, access_token=token).get("errcode", 0)
+            if errcode not in DEAD_TOKEN:
+                break
+            token = ""
+        return errcode
+
     try:
         for _ in range(number):
-            for _ in range(LONELY_ATTEMPTS):
-                if not token:
-                    answer = get("/cgi-bin/token", grant_type="client_credential", appid=appid, secret=secret)
-                    token = str(answer.get("access_token", ""))
-                answer = get(PING, access_token=token)
-                if answer.get("errcode") not in DEAD_TOKEN:
-                    break
-                token = ""
-            if answer.get("errcode", 0) != 0:
-                errors.append(f"errcode {answer.get('errcode')}")
+            errcode = call()
+            if errcode != 0:
+                errors.append(f"errcode {errcode}")
     finally:
         connection.close()
     return number, errors
@@ -240,20 +247,20 @@ async def serve() -> None:
                 answer = {"failure": f"{type(error).__name__}: {error}"}
             say(answer)
 
-    async with Client.from_env() as client:
-        task = asyncio.create_task(obey_all(Worker(client)))
+    async with Client.from_env() as client, asyncio.TaskGroup() as group:
+        task = group.create_task(obey_all(Worker(client)))
         say({"ready": os.getpid()})
-        while not task.done() and (line := await lines.get()):
+        while line := await lines.get():
             commands.put_nowait(json.loads(line))
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def say(answer: dict[str, object]) -> None:
-    """Write one line of JSON."""
-    sys.stdout.write(f"{json.dumps(answer)}\n")
-    sys.stdout.flush()
+    """Write one line of JSON. When nobody listens any more, the input has ended too, and that ends the process."""
+    line = f"{json.dumps(answer)}\n".encode()
+    with suppress(BrokenPipeError):
+        while line:
+            line = line[os.write(1, line) :]
 
 
 if __name__ == "__main__":

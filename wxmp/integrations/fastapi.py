@@ -1,0 +1,136 @@
+"""FastAPI: a client that lives as long as the application, and a dependency that hands it out.
+
+::
+
+    app = FastAPI(lifespan=wxmp_lifespan())
+
+
+    @app.get("/users/{openid}")
+    async def show_user(openid: str, client: ClientDep) -> dict[str, object]: ...
+
+The client lives in the lifespan state of the application, not in a global: each worker process makes its own, and two
+applications in one process do not share one. Needs the extra ``fastapi``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+from wxmp.client import Client
+from wxmp.errors import ConfigError
+
+try:
+    from fastapi import Depends
+    from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations of dependencies
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] not in ("fastapi", "starlette"):
+        raise
+    message = 'wxmp.integrations.fastapi needs FastAPI: pip install "wxmp-sdk[fastapi]"'
+    raise ModuleNotFoundError(message, name=error.name) from None
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Any
+
+    from fastapi import FastAPI
+
+__all__ = ["ClientDep", "ClientFactory", "Lifespan", "client_named", "get_client", "wxmp_lifespan"]
+
+logger = logging.getLogger("wxmp.integrations")
+
+#: Makes a client; called once in each worker process, when the application starts.
+ClientFactory: TypeAlias = Callable[[], Client]
+#: What FastAPI and Starlette take as ``lifespan=``.
+Lifespan: TypeAlias = Callable[
+    ["FastAPI"], "AbstractAsyncContextManager[None] | AbstractAsyncContextManager[Mapping[str, Any]]"
+]
+
+STATE: Final = "wxmp_client"
+
+
+def wxmp_lifespan(
+    make_client: ClientFactory | Mapping[str, ClientFactory] | None = None, *, lifespan: Lifespan | None = None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
+    """Return a lifespan that makes the client at the start and closes it at the end.
+
+    A lifespan of your own can enter it instead, when it needs the client itself: ``async with wxmp_lifespan()(app) as
+    state`` gives ``state["wxmp_client"]``; yield what you add together with ``state``.
+
+    Args:
+        make_client: Makes the client; :meth:`Client.from_env <wxmp.Client.from_env>` if absent. A mapping makes
+            several, for several accounts: :func:`client_named` hands them out.
+        lifespan: The application's own lifespan. It runs inside, so that it can end while the clients still work.
+
+    Raises:
+        ConfigError: When the application starts: a client cannot be made, or two lifespans claim the same name.
+    """
+    if make_client is None or callable(make_client):
+        factories: dict[str, ClientFactory] = {"": make_client or Client.from_env}
+    else:
+        factories = dict(make_client)
+
+    @asynccontextmanager
+    async def run(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
+        state: dict[str, Any] = {}
+        async with AsyncExitStack() as stack:
+            for name, make in factories.items():
+                client = make()
+                stack.callback(logger.info, "closed %r", client)
+                state[_state_key(name)] = await stack.enter_async_context(client)
+                logger.info("opened %r", client)
+            own = None if lifespan is None else await stack.enter_async_context(lifespan(app))
+            twice = sorted(state.keys() & (own or {}).keys())
+            if twice:
+                raise ConfigError(f"two lifespans set {', '.join(twice)}: give the clients names", field="make_client")
+            yield {**(own or {}), **state}
+
+    return run
+
+
+def get_client(connection: HTTPConnection) -> Client:
+    """Return the application's client; a dependency for HTTP and WebSocket routes. :data:`ClientDep` is shorter.
+
+    Raises:
+        ConfigError: The application was made without :func:`wxmp_lifespan`, or its lifespan did not run.
+    """
+    return _find(connection, "")
+
+
+def client_named(name: str) -> Callable[[HTTPConnection], Client]:
+    """Return a dependency for one of several clients.
+
+    ::
+
+        app = FastAPI(lifespan=wxmp_lifespan({"shop": make_shop, "news": make_news}))
+        NewsClient = Annotated[Client, Depends(client_named("news"))]
+
+    Args:
+        name: Its key in the mapping that :func:`wxmp_lifespan` was given.
+    """
+
+    def get_named_client(connection: HTTPConnection) -> Client:
+        return _find(connection, name)
+
+    return get_named_client
+
+
+#: The application's client as an argument of a route: ``async def route(client: ClientDep)``.
+ClientDep: TypeAlias = Annotated[Client, Depends(get_client)]
+
+
+def _state_key(name: str) -> str:
+    return f"{STATE}_{name}" if name else STATE
+
+
+def _find(connection: HTTPConnection, name: str) -> Client:
+    client = getattr(connection.state, _state_key(name), None)
+    if not isinstance(client, Client):
+        wanted = f"client named {name!r}" if name else "client"
+        raise ConfigError(
+            f"the application has no {wanted}: make it with lifespan=wxmp_lifespan(...), and let the server run it",
+            field="lifespan",
+        )
+    return client
