@@ -70,8 +70,10 @@ class NetStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport, unless the stream was given up while it connected."""
         self._transport = transport  # type: ignore[assignment]
+        if self._ended:
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Keep what came in and wake the reader."""
@@ -227,6 +229,8 @@ class NetStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def abort(self) -> None:
         """Close at once, without a goodbye. May be called at any time and more than once."""
+        self._ended = True
+        self._wake_reader()
         if self._transport is not None and not self._loop.is_closed():
             self._transport.abort()
 
@@ -294,9 +298,9 @@ async def _attempt(stream: NetStream, address: str, port: int) -> NetStream:
 
 
 def _forget(task: asyncio.Task[NetStream]) -> None:
-    """Close what a cancelled attempt may have opened in the last moment, and take note of its error."""
-    if not task.cancelled() and task.exception() is None:
-        task.result().abort()
+    """Take note of the error of an attempt nobody waits for, or asyncio would log it."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Link(httpcore.AsyncNetworkBackend):

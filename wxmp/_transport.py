@@ -939,6 +939,31 @@ def _sealed_class(plain: Any) -> Any:
     return SealedURL
 
 
+@lru_cache(maxsize=32)
+def _forgetful_class(plain: Any) -> Any:
+    """Make a stream class that lets go of the stream below when it is closed.
+
+    That one knows httpcore's request, and a response can be kept by a hook long after the call.
+    """
+    base: Any = next((kind for kind in plain.__mro__ if kind.__name__ == "AsyncByteStream"), object)
+
+    class ForgetfulStream(base):  # type: ignore[misc]
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            if self._inner is not None:
+                async for chunk in self._inner:
+                    yield chunk
+
+        async def aclose(self) -> None:
+            inner, self._inner = self._inner, None
+            if inner is not None:
+                await inner.aclose()
+
+    return ForgetfulStream
+
+
 class _Wrapped:
     """A transport of the user's client; requests of ours get their query and body just above it."""
 
@@ -949,6 +974,16 @@ class _Wrapped:
         cargo = request.extensions.get(_CARGO)
         if not isinstance(cargo, _Cargo):
             return await self._inner.handle_async_request(request)  # somebody else's, an auth flow's for example
+        response = await self._send(request, cargo)
+        for mark in cargo.marks():
+            for name, value in list(response.headers.items()):
+                if mark.decode() in value:  # a redirect repeats the whole query
+                    response.headers[name] = value.replace(mark.decode(), MASK)
+        plain: Any = type(response.stream)
+        response.stream = _forgetful_class(plain)(response.stream)
+        return response
+
+    async def _send(self, request: Any, cargo: _Cargo) -> Any:
         kind = type(self._inner)
         if kind in _TEXT_READERS:
             return await self._send_plain(request, cargo)
