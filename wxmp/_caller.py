@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Caller", "Endpoint", "Tokens"]
 
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
 
 logger = logging.getLogger("wxmp.call")
 
@@ -49,6 +50,8 @@ NO_CODES: Final[frozenset[int]] = frozenset()
 
 _OK_STATUS: Final = range(200, 300)
 _SERVER_ERROR: Final = 500
+#: Bytes of an unreadable answer that are looked at for the error; the error keeps fewer.
+_EXCERPT: Final = 4096
 
 
 class Tokens(Protocol):
@@ -148,7 +151,7 @@ class Caller:
         try:
             return await self._attempt(call, self._read)
         except _NoTokenError as failure:
-            raise failure.error from None
+            raise failure.error from failure.error.__cause__
         except (APIError, TransportError, ReplyError) as error:
             if repeatable is None:
                 repeatable = endpoint.repeatable
@@ -166,7 +169,7 @@ class Caller:
         try:
             return await self._attempt(call, self._read_bytes)
         except _NoTokenError as failure:
-            raise failure.error from None
+            raise failure.error from failure.error.__cause__
         except (APIError, TransportError, ReplyError) as error:
             if not self._retry.should_repeat(error, repeatable=endpoint.repeatable):
                 raise
@@ -188,17 +191,18 @@ class Caller:
             content = b"{}" if json is None else dumps(json, endpoint=endpoint.name)
         return _Call(endpoint, params, content, files, form, credentials, timeout, endpoint.accepted_codes)
 
-    async def _attempt(self, call: _Call, read: Callable[[_Call, WireReply], T]) -> T:
+    async def _attempt(self, call: _Call, read: _Read[T]) -> T:
         """One attempt. A dead token is no attempt: it is replaced and the call repeated, at most twice."""
         if call.endpoint.auth == "none":
-            return read(call, await self._transport.send(self._request(call, call.credentials)))
+            return read(call, await self._transport.send(self._request(call, call.credentials)), call.credentials)
         dead: DeadTokenError | None = None
         path = call.endpoint.path
         for replacements_left in range(REPLACEMENTS, -1, -1):
             token = self._tokens.peek() or await self._wait_for_token(dead)
-            reply = await self._transport.send(self._request(call, self._token_credentials(token)))
+            credentials = self._token_credentials(token)
+            reply = await self._transport.send(self._request(call, credentials))
             try:
-                return read(call, reply)
+                return read(call, reply, credentials)
             except DeadTokenError as error:
                 dead = error
             if not replacements_left:
@@ -220,7 +224,7 @@ class Caller:
     async def _repeat(
         self,
         call: _Call,
-        read: Callable[[_Call, WireReply], T],
+        read: _Read[T],
         first: APIError | TransportError | ReplyError,
         *,
         repeatable: bool,
@@ -257,7 +261,7 @@ class Caller:
         try:
             return await policy(attempt)
         except _NoTokenError as failure:
-            raise failure.error from None
+            raise failure.error from failure.error.__cause__
 
     def _request(self, call: _Call, credentials: Credentials | None) -> WireRequest:
         endpoint = call.endpoint
@@ -280,15 +284,19 @@ class Caller:
             last = self._last = (token, Credentials(params={"access_token": token}))
         return last[1]
 
-    def _read(self, call: _Call, reply: WireReply) -> JsonObject:
+    def _read(self, call: _Call, reply: WireReply, credentials: Credentials | None) -> JsonObject:
         """Judge an answer: the one place where an errcode becomes an error."""
         endpoint = call.endpoint
         if reply.status not in _OK_STATUS:
             _refuse_status(endpoint, reply.status)
+        problem = ""
         try:
             payload = loads(reply.content, endpoint=endpoint.name)
         except ReplyError as error:
-            raise ReplyError(error.message, endpoint=endpoint.name, body=self._scrub(call, error.body)) from None
+            problem = error.message
+        if problem:  # raised out here, so that what could not be read does not stay attached unmasked
+            excerpt = reply.content[:_EXCERPT].decode("utf-8", "replace")
+            raise ReplyError(problem, endpoint=endpoint.name, body=_mask(excerpt, credentials))
         errcode = payload.get("errcode")
         if errcode in (None, 0):
             return payload
@@ -299,28 +307,27 @@ class Caller:
         if number == 0 or number in call.accepted:
             payload["errcode"] = number
             return payload
-        raise self._error(call, number, str(payload.get("errmsg", "")))
+        errmsg = _mask(str(payload.get("errmsg") or ""), credentials)
+        raise api_error(number, errmsg, endpoint=endpoint.name, token_request=endpoint.issues_tokens)
 
-    def _read_bytes(self, call: _Call, reply: WireReply) -> WireReply:
+    def _read_bytes(self, call: _Call, reply: WireReply, credentials: Credentials | None) -> WireReply:
         if reply.status not in _OK_STATUS:
             _refuse_status(call.endpoint, reply.status)
         # The platform labels these errors in several ways, so the first byte decides; no picture starts with it.
         if reply.content[:1] == b"{":
-            self._read(call, reply)
+            self._read(call, reply, credentials)
         return reply
 
-    def _error(self, call: _Call, errcode: int, errmsg: str) -> APIError:
-        endpoint = call.endpoint
-        return api_error(
-            errcode, self._scrub(call, errmsg), endpoint=endpoint.name, token_request=endpoint.issues_tokens
-        )
 
-    def _scrub(self, call: _Call, text: str) -> str:
-        """Answers can echo what was sent, credentials included."""
-        secrets = [self._last[0].reveal()] if self._last is not None else []
-        if call.credentials is not None:
-            secrets += call.credentials.values()
-        return scrub(text, secrets)
+def _mask(text: str, credentials: Credentials | None) -> str:
+    """Answers can echo what was sent, credentials included."""
+    return text if credentials is None else scrub(text, credentials.values())
+
+
+class _Read(Protocol[R_co]):
+    """Makes a result of an answer, or raises."""
+
+    def __call__(self, call: _Call, reply: WireReply, credentials: Credentials | None, /) -> R_co: ...
 
 
 class _NoTokenError(Exception):

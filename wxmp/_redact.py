@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Final, NoReturn
+import re
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SENSITIVE_NAMES", "Secret", "fingerprint", "mask_url", "scrub"]
+__all__ = ["MASK", "SENSITIVE_NAMES", "Secret", "fingerprint", "mask_fields", "mask_url", "scrub"]
 
+#: What stands where a credential was.
 MASK: Final = "***"
 
 #: Names of query parameters and fields whose values never leave the process in a readable form.
@@ -32,12 +33,18 @@ SENSITIVE_NAMES: Final = frozenset(
     }
 )
 
+# A name, its closing quote, a separator, the value: as JSON (also inside of a JSON text), query string or header line.
+_FIELD: Final = re.compile(
+    rf"""(?<![A-Za-z0-9_-])({"|".join(sorted(SENSITIVE_NAMES))})(\\?["']?\s{{0,9}}[:=]\s{{0,9}}\\?["']?)[^"'\\&\s,;<>{{}}]+""",
+    re.IGNORECASE,
+)
+
 
 class Secret:
     """A text that shows ``***`` wherever Python would print it; :meth:`reveal` is the only way out.
 
-    Comparing two secrets takes the same time whatever they hold. A secret cannot be pickled: a pickle is a file
-    somebody else reads.
+    Comparing two secrets takes the same time whatever they hold. A copy is the secret itself. A secret cannot be
+    pickled: a pickle is a file somebody else reads.
     """
 
     __slots__ = ("_value",)
@@ -66,46 +73,73 @@ class Secret:
 
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(_bytes(self._value), _bytes(other._value))
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled: pass the name of the variable or file that holds it instead")
 
 
+def _bytes(value: str) -> bytes:
+    # A broken environment variable can hold half a surrogate pair; comparing it must not be what fails.
+    return value.encode("utf-8", "surrogatepass")
+
+
 def fingerprint(value: str) -> str:
     """Eight hexadecimal digits that tell two secret values apart without giving either away."""
-    return hashlib.sha256(value.encode()).hexdigest()[:8]
+    import hashlib
+
+    return hashlib.sha256(_bytes(value)).hexdigest()[:8]
 
 
 def mask_url(url: str) -> str:
-    """Return ``url`` with its password and the values of sensitive query parameters replaced by ``***``."""
-    from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+    """Return ``url`` with its password and the values of sensitive parameters replaced by ``***``."""
+    from urllib.parse import urlsplit
 
     try:
         parts = urlsplit(url)
+        _ = parts.port  # fails where a raw '/', '?' or '#' has cut a password in two
     except ValueError:
         return MASK  # what cannot be taken apart cannot be masked in part
-    netloc = parts.netloc
+    netloc, path = parts.netloc, parts.path
     if "@" in netloc:
         userinfo, _, host = netloc.rpartition("@")
         user, colon, _ = userinfo.partition(":")
         netloc = f"{user}:{MASK}@{host}" if colon else f"{MASK}@{host}"
-    query = parts.query
-    if query:
-        pairs = [
-            (name, MASK if name.lower() in SENSITIVE_NAMES else value)
-            for name, value in parse_qsl(query, keep_blank_values=True)
-        ]
-        query = urlencode(pairs, safe="*")
-    return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+    elif not netloc and "@" in path:
+        path = f"{MASK}@{path.rpartition('@')[2]}"  # a slash was forgotten: "redis:/user:password@host"
+    # Not urlunsplit(): it turns unix:///run/redis.sock into unix:/run/redis.sock.
+    start = f"{parts.scheme}:" if parts.scheme else ""
+    slashes = "//" if netloc or url[len(start) :].startswith("//") else ""
+    query, fragment = _mask_pairs(parts.query), _mask_pairs(parts.fragment)
+    return f"{start}{slashes}{netloc}{path}{query and '?' + query}{fragment and '#' + fragment}"
+
+
+def _mask_pairs(text: str) -> str:
+    if "=" not in text:
+        return text
+    from urllib.parse import parse_qsl, urlencode
+
+    pairs = parse_qsl(text, keep_blank_values=True)
+    return urlencode([(name, MASK if name.lower() in SENSITIVE_NAMES else value) for name, value in pairs], safe="*")
+
+
+def mask_fields(text: str) -> str:
+    """Return ``text`` with the values of sensitive fields masked, whatever they are: half an answer, an error page."""
+    return _FIELD.sub(rf"\1\2{MASK}", text)
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
     """Return ``text`` with every one of ``secrets`` replaced by ``***`` (answers can echo what was sent)."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, MASK)
+    # The longest first: where one secret begins with another, the rest of the longer one would stay readable.
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, MASK)
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from wxmp.tokens.store import TokenStore
 
 __all__ = ["Client"]
+
+# Without a handler of the application's, warnings would go to stderr; whoever wants them sets up logging.
+logging.getLogger("wxmp").addHandler(logging.NullHandler())
 
 #: Seconds for one attempt of a call, from connecting to the last byte.
 CALL_TIMEOUT: Final = 10.0

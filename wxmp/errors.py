@@ -15,7 +15,7 @@
     │  ├─ RateLimitError             a quota is used up                     .scope        (45009 45011)
     │  ├─ RecipientError             not following, blocked, window closed                (43004 43019 45015)
     │  ├─ NotFoundError              no such menu, user, template                         (46003 46004 40037)
-    │  ├─ ArgumentError              the platform rejects the payload       .field        (47001 and most 40xxx)
+    │  ├─ ArgumentError (ValueError) the payload is not acceptable          .field        (47001 and most 40xxx)
     │  └─ BusyError                  the platform says: try again                         (-1)
     └─ TokenStoreError               the token store failed                 .store
        └─ TokenStoreUnavailable      ... and there is no usable token in memory
@@ -26,14 +26,15 @@ Every class takes keyword arguments, survives ``pickle`` and ``copy``, and shows
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
+from wxmp._redact import mask_fields
 from wxmp.errcodes import TOKEN_ENDPOINT_FIX, lookup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wxmp.errcodes import Kind
+    from wxmp.errcodes import ErrCode, Kind
 
 __all__ = [
     "APIError",
@@ -56,32 +57,50 @@ __all__ = [
     "api_error",
 ]
 
-_RID: Final = re.compile(r"\s*rid:\s*([0-9A-Za-z-]+)")
-_IPV4: Final = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,3}){3})(?![\d.])")
+#: Three hexadecimal words after the text. An id of another make is taken too, the end of a word ("grid:") is not.
+_RID: Final = re.compile(r"(?<![0-9A-Za-z_])rid:[ \t]*([0-9A-Za-z-]+)")
+_IPV4: Final = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)")
 #: ``ReplyError.body`` keeps this many characters of an answer that could not be read.
 BODY_EXCERPT: Final = 200
-
-
-def _rebuild(cls: type[WxmpError], fields: dict[str, Any]) -> WxmpError:
-    return cls(**fields)
+#: What ``repr`` leaves out: too long, or the words of somebody else.
+_UNSHOWN: Final = frozenset({"advice", "body"})
 
 
 class WxmpError(Exception):
     """The base of everything this package raises on purpose."""
 
-    #: The attributes that make up the error, in the order of the constructor's keywords.
+    #: The attributes that make up the error, by the constructor's keywords.
     _fields: ClassVar[tuple[str, ...]] = ("message",)
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
+    def __repr__(self) -> str:
+        shown = [f"{name}={value!r}" for name, value in self._values().items() if name not in _UNSHOWN and value != ""]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), {name: getattr(self, name) for name in self._fields})
+        notes: list[str] | None = getattr(self, "__notes__", None)
+        state = {"__notes__": list(notes)} if notes else None
+        return _rebuild, (type(self), self._values()), state
 
     def fresh(self) -> Self:
         """Return the same error without traceback, cause or context, so that each waiter raises its own."""
-        return type(self)(**{name: getattr(self, name) for name in self._fields})
+        error = _rebuild(type(self), self._values())
+        for note in getattr(self, "__notes__", ()):
+            error.add_note(note)
+        return error
+
+    def _values(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._fields}
+
+
+E = TypeVar("E", bound=WxmpError)
+
+
+def _rebuild(cls: type[E], values: dict[str, Any]) -> E:
+    return cls(**values)
 
 
 class ConfigError(WxmpError, ValueError):
@@ -97,7 +116,7 @@ class ConfigError(WxmpError, ValueError):
 class TransportError(WxmpError):
     """No usable answer arrived. ``maybe_acted`` says whether the platform may have carried the request out."""
 
-    _fields = ("message", "endpoint", "maybe_acted")
+    _fields: ClassVar[tuple[str, ...]] = ("message", "endpoint", "maybe_acted")
 
     def __init__(self, message: str, *, endpoint: str = "", maybe_acted: bool = True) -> None:
         super().__init__(message)
@@ -131,7 +150,8 @@ class ReplyError(WxmpError):
     def __init__(self, message: str, *, endpoint: str = "", body: str = "", maybe_acted: bool = True) -> None:
         super().__init__(message)
         self.endpoint = endpoint
-        self.body = body[:BODY_EXCERPT]
+        # Half an answer of a token endpoint holds a token that nobody knows yet, so that nobody can search for it.
+        self.body = mask_fields(body[:BODY_EXCERPT])[:BODY_EXCERPT]
         self.maybe_acted = maybe_acted
 
     def __str__(self) -> str:
@@ -150,7 +170,7 @@ class APIError(WxmpError):
         advice: What a person can do about it.
     """
 
-    _fields = ("errcode", "errmsg", "endpoint", "rid", "advice")
+    _fields: ClassVar[tuple[str, ...]] = ("errcode", "errmsg", "endpoint", "rid", "advice")
 
     def __init__(self, *, errcode: int, errmsg: str = "", endpoint: str = "", rid: str = "", advice: str = "") -> None:
         entry = lookup(errcode)
@@ -159,7 +179,7 @@ class APIError(WxmpError):
         self.errmsg = errmsg
         self.endpoint = endpoint
         self.rid = rid
-        self.advice = advice or entry.advice
+        self.advice = advice or _advice(entry, errmsg)
 
     def with_advice(self, advice: str) -> Self:
         """Return a fresh copy of the error that advises something more to the point."""
@@ -281,12 +301,20 @@ _CLASSES: Final[Mapping[Kind, type[APIError]]] = {
 }
 
 
+def _advice(entry: ErrCode, errmsg: str) -> str:
+    """Return the advice of the table; the allow-list codes (40164, 61004) advise about the address in the message."""
+    if "{ip}" not in entry.advice:
+        return entry.advice
+    address = _IPV4.search(errmsg)
+    return entry.advice.replace("{ip}", address.group() if address else "the caller's address")
+
+
 def split_rid(errmsg: str) -> tuple[str, str]:
     """Return the text of an ``errmsg`` without its request id, and the request id."""
     found = _RID.search(errmsg)
     if found is None:
         return errmsg.strip(), ""
-    return (errmsg[: found.start()] + errmsg[found.end() :]).strip(), found.group(1)
+    return (errmsg[: found.start()].rstrip() + errmsg[found.end() :]).strip(), found.group(1)
 
 
 def api_error(errcode: int, errmsg: str = "", *, endpoint: str = "", token_request: bool = False) -> APIError:
@@ -304,8 +332,4 @@ def api_error(errcode: int, errmsg: str = "", *, endpoint: str = "", token_reque
     cls = _CLASSES[entry.kind]
     if token_request and errcode in TOKEN_ENDPOINT_FIX and cls is DeadTokenError:
         cls = AccountError
-    advice = entry.advice
-    if "{ip}" in advice:
-        address = _IPV4.search(text)
-        advice = advice.replace("{ip}", address.group(1) if address else "the caller's address")
-    return cls(errcode=errcode, errmsg=text, endpoint=endpoint, rid=rid, advice=advice)
+    return cls(errcode=errcode, errmsg=text, endpoint=endpoint, rid=rid)

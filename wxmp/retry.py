@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from wxmp.errcodes import lookup
-from wxmp.errors import APIError, BadStatusError, ReplyError, TransportError
+from wxmp.errors import APIError, BadStatusError, ConfigError, ReplyError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from tenacity import AsyncRetrying, RetryCallState
 
 __all__ = ["RetryPolicy"]
 
-T = TypeVar("T")
-
 MINUTE: Final = 60.0
+#: Seconds after the full minute within which the processes of a fleet come back, so that they do not all come at once.
+MINUTE_SPREAD: Final = (0.1, 1.0)
+#: Waits double at most this often; by then any sensible ``max_wait`` is reached.
+DOUBLINGS: Final = 60
 SERVER_ERROR: Final = 500
 #: HTTP refusals that pass: request timeout, too many requests.
 PASSING_STATUS: Final = (408, 429)
@@ -46,6 +47,25 @@ def worth_repeating(error: BaseException) -> bool:
     return isinstance(error, TransportError | ReplyError)
 
 
+def _count(_: object, attribute: attrs.Attribute[int], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{attribute.name} must be a whole number above 0", field=attribute.name)
+
+
+def _seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _limit(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not _seconds(value):
+        raise ConfigError(f"{attribute.name} must be 0 or a number of seconds above it", field=attribute.name)
+
+
+def _wait(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not _seconds(value) or not 0 < value < float("inf"):
+        raise ConfigError(f"{attribute.name} must be a number of seconds above 0", field=attribute.name)
+
+
 @attrs.frozen
 class RetryPolicy:
     """How often and how long a call is repeated (重试策略), run by tenacity.
@@ -58,17 +78,20 @@ class RetryPolicy:
     """
 
     #: Attempts in all; 1 turns repeating off.
-    attempts: int = attrs.field(default=4, validator=attrs.validators.ge(1))
-    #: No attempt starts later than this many seconds after the first one.
-    total_time: float = attrs.field(default=30.0, validator=attrs.validators.ge(0))
-    #: First wait in seconds; it doubles each time, and a random part of the same size is added.
-    initial_wait: float = attrs.field(default=0.2, validator=attrs.validators.gt(0))
-    #: No wait is longer, except the one for the next minute after 45011. Seconds.
-    max_wait: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
+    attempts: int = attrs.field(default=4, validator=_count)
+    #: No attempt starts later than this many seconds after the first one; 0 turns repeating off. A wait that would end
+    #: later is not begun: the error is raised at once. After 45011 that is up to a minute.
+    total_time: float = attrs.field(default=30.0, validator=_limit)
+    #: First wait in seconds; it doubles each time, and a random part of up to the same size is added.
+    initial_wait: float = attrs.field(default=0.2, validator=_wait)
+    #: No wait is longer, random part included, except the one for the next minute after 45011. Seconds.
+    max_wait: float = attrs.field(default=5.0, validator=_wait)
     #: What waits; tests put in something that does not.
     sleep: Callable[[float], Awaitable[None]] = attrs.field(default=asyncio.sleep, repr=False, eq=False)
     #: Wall clock in seconds since 1970: the platform's minutes begin with ours.
     wall_clock: Callable[[], float] = attrs.field(default=time.time, repr=False, eq=False)
+    #: Monotonic clock in seconds that ``total_time`` is measured with.
+    clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False, eq=False)
 
     def should_repeat(self, error: BaseException, *, repeatable: bool) -> bool:
         """Tell whether this policy repeats a call after ``error``."""
@@ -79,10 +102,10 @@ class RetryPolicy:
         if isinstance(error, APIError):
             entry = lookup(error.errcode)
             if entry.verdict == "wait" and entry.scope == "minute":
-                # The counter is filled again at the next full minute; all processes come back then, hence the spread.
-                return MINUTE - self.wall_clock() % MINUTE + random.uniform(0.1, 1.0)
-        ceiling = min(self.initial_wait * 2 ** (attempt - 1), self.max_wait)
-        return min(random.uniform(ceiling, 2 * ceiling), self.max_wait)
+                # The counter is filled again at the next full minute.
+                return MINUTE - self.wall_clock() % MINUTE + random.uniform(*MINUTE_SPREAD)
+        longest = min(2 * self.initial_wait * 2.0 ** min(attempt - 1, DOUBLINGS), self.max_wait)
+        return random.uniform(longest / 2, longest)
 
     def retrying(
         self,
@@ -98,15 +121,21 @@ class RetryPolicy:
             before_sleep: Called once before each wait.
             elapsed: Seconds of the total time that are spent already.
         """
-        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_before_delay
+        from tenacity import AsyncRetrying, retry_if_exception
+
+        end = self.clock() + self.total_time - elapsed
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome is not None else None
             return self.wait_after(error, state.attempt_number) if error is not None else 0.0
 
+        def stop(state: RetryCallState) -> bool:
+            # tenacity's own limits read time.monotonic(), which an injected sleep does not move.
+            return state.attempt_number >= self.attempts or self.clock() + state.upcoming_sleep >= end
+
         return AsyncRetrying(
             sleep=self.sleep,
-            stop=stop_after_attempt(self.attempts) | stop_before_delay(max(self.total_time - elapsed, 0.0)),
+            stop=stop,
             wait=wait,
             retry=retry_if_exception(lambda error: self.should_repeat(error, repeatable=repeatable)),
             before_sleep=before_sleep,

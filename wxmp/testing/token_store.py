@@ -283,6 +283,11 @@ class TokenStoreContract:
         assert (lease.token.value, lease.token.generation) == ("token", fence)
         assert (await store.read(KEY)).lease_left == 0
 
+    async def test_an_older_token_than_expected_is_a_change(self, store: TokenStore) -> None:
+        """A store that was rolled back holds another token than the one just read: that is for the caller to judge."""
+        fence = await self._put(store, "token")
+        assert (await self._lease(store, "second", expect=fence + 1)).status is LeaseStatus.CHANGED
+
     async def test_an_ended_token_is_not_a_change(self, store: TokenStore) -> None:
         """A token past its end cannot be adopted, so the lease is given."""
         await self._put(store, life=SHORT)

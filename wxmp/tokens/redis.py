@@ -169,7 +169,6 @@ if verb == 'lease' then
     if level >= burst then level, counted = burst, now end
     if level < 1 then
       write('rb', level, 'rt', counted)
-      keep(counted + burst * refill)
       return reply('limited', refill - (now - counted), 0, 0)
     end
     write('rb', level - 1, 'rt', counted)
@@ -198,20 +197,20 @@ if verb == 'lease' then
 end
 
 if verb == 'commit' then
-  local number_, value, lives, pause = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-  if number_ <= gen then return reply((repeated and number_ == gen) and '1' or '0', 0, 0, 0) end
-  write('v', value, 'gen', number_, 'life', lives, 'exp', now + lives, 'fence', math.max(fence, number_))
+  local mine, value, lives, pause = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+  if mine <= gen then return reply((repeated and mine == gen) and '1' or '0', 0, 0, 0) end
+  write('v', value, 'gen', mine, 'life', lives, 'exp', now + lives, 'fence', math.max(fence, mine))
   redis.call('HDEL', key, 'ec', 'eu', 'ef', 'es')
   if pause > 0 then write('ec', 0, 'ef', 0, 'es', '', 'eu', now + pause) end
-  if lf == number_ then redis.call('HDEL', key, 'lo', 'lu', 'lf') end
+  if lf == mine then redis.call('HDEL', key, 'lo', 'lu', 'lf') end
   keep(math.max(now + math.max(lives, pause), lu))
   return reply('1', 0, 0, 0)
 end
 
 if verb == 'fail' then
-  local owner, number_, code = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+  local owner, mine, code = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
   local pause, credential = tonumber(ARGV[7]), ARGV[8]
-  if lo ~= owner or lf ~= number_ then return reply('0', 0, 0, 0) end
+  if lo ~= owner or lf ~= mine then return reply('0', 0, 0, 0) end
   redis.call('HDEL', key, 'lo', 'lu', 'lf')
   if pause > 0 then
     local count = other(credential) and 0 or ef
@@ -222,10 +221,10 @@ if verb == 'fail' then
 end
 
 if verb == 'seed' then
-  local number_, value, lives, rest = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-  if v and gen >= number_ then return reply((repeated and number_ == gen) and '1' or '0', 0, 0, 0) end
-  write('v', value, 'gen', number_, 'life', lives, 'exp', now + math.min(lives, rest),
-        'fence', math.max(fence, number_))
+  local mine, value, lives, rest = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+  if v and gen >= mine then return reply((repeated and mine == gen) and '1' or '0', 0, 0, 0) end
+  write('v', value, 'gen', mine, 'life', lives, 'exp', now + math.min(lives, rest),
+        'fence', math.max(fence, mine))
   keep(now + lives)
   return reply('1', 0, 0, 0)
 end
@@ -307,6 +306,7 @@ class _Line:
         self._turn = asyncio.Semaphore(CONNECTIONS)
         self._end = self._close_with_loop()
         self._watched = False
+        self._closed = False
 
     async def run(self, command: Sequence[str]) -> object:
         """Send one command. Raises what redis-py raises; :class:`_StaleError` for a connection that had died idle."""
@@ -330,12 +330,12 @@ class _Line:
                     raise _StaleError from error
                 raise
             except redis.exceptions.ResponseError:
-                self._idle.append(connection)  # an answer like any other: the connection is in order
+                await self._keep(connection)  # an answer like any other: the connection is in order
                 raise
             except BaseException:
                 await self._put_away(connection)
                 raise
-            self._idle.append(connection)
+            await self._keep(connection)
             return answer
 
     def _open(self) -> _Connection:
@@ -347,6 +347,12 @@ class _Line:
         connection.retry = Retry(NoBackoff(), 0)
         connection.socket_timeout = connection.socket_connect_timeout = self._timeout
         return connection
+
+    async def _keep(self, connection: _Connection) -> None:
+        if self._closed:  # while the call was under way
+            await self._put_away(connection)
+        else:
+            self._idle.append(connection)
 
     async def _put_away(self, connection: _Connection) -> None:
         if connection.is_connected:
@@ -361,12 +367,9 @@ class _Line:
             await self.close()
 
     async def close(self) -> None:
+        self._closed = True
         while self._idle:
             await self._idle.pop().disconnect()
-
-    async def end(self) -> None:
-        await self._end.aclose()
-        await self.close()
 
 
 class _Direct:
@@ -378,7 +381,7 @@ class _Direct:
     async def run(self, command: Sequence[str]) -> object:
         return await self._commands.execute_command(*command)
 
-    async def end(self) -> None:
+    async def close(self) -> None:
         """Nothing here was opened by the store."""
 
 
@@ -438,7 +441,7 @@ class RedisTokenStore(TokenStore):
         Raises:
             ConfigError: The URL, the prefix or the timeout cannot work.
         """
-        # Now rather than with the first operation: it takes a tenth of a second of CPU and more on a busy machine, which
+        # Now rather than with the first operation: it takes a tenth of a second of CPU, more on a busy machine, which
         # would stop the event loop and use up the time limit of that operation.
         import redis.asyncio  # noqa: F401
 
@@ -562,9 +565,9 @@ class RedisTokenStore(TokenStore):
             self._lines.clear()
         for owner, line in lines.items():
             if owner is loop:
-                await line.end()
+                await line.close()
             elif not owner.is_closed():
-                owner.call_soon_threadsafe(_end_soon, line)
+                owner.call_soon_threadsafe(_close_soon, line)
 
     # --- how a verb gets to the server -------------------------------------------------------------------------
 
@@ -729,16 +732,16 @@ def _clean(problem: BaseException, hidden: Sequence[str]) -> str:
     return " ".join(text.split())[:200]
 
 
-def _end_soon(line: _Line | _Direct) -> None:
-    task = asyncio.ensure_future(line.end())
-    _ENDING.add(task)
-    task.add_done_callback(_ENDING.discard)
+def _close_soon(line: _Line | _Direct) -> None:
+    task = asyncio.ensure_future(line.close())
+    _CLOSING.add(task)
+    task.add_done_callback(_CLOSING.discard)
 
 
 _SCRIPT: Final = _script()
 _SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _STORES: Final[weakref.WeakSet[RedisTokenStore]] = weakref.WeakSet()
-_ENDING: Final[set[asyncio.Future[None]]] = set()
+_CLOSING: Final[set[asyncio.Future[None]]] = set()
 _PARENTS: Final[list[object]] = []
 
 

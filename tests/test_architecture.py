@@ -1,0 +1,277 @@
+"""The rooms of the house: imports point downward, and some things stand in one place only."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+import wxmp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(wxmp.__file__).parent
+
+#: From the ground up. A module imports from lines above its own in this list, never from its own line or from below.
+LAYERS = [
+    ["wxmp.errcodes", "wxmp._redact", "wxmp.events"],
+    ["wxmp.errors"],
+    ["wxmp._wire"],
+    ["wxmp.config"],
+    ["wxmp.retry", "wxmp.tokens.store"],
+    ["wxmp.tokens.memory", "wxmp.tokens._state", "wxmp.tokens._guard", "wxmp.tokens._report"],
+    ["wxmp.tokens.file", "wxmp.tokens.redis", "wxmp.tokens.encryption", "wxmp.tokens._flight"],
+    ["wxmp.tokens.keeper"],
+    ["wxmp._pool"],
+    ["wxmp._transport"],
+    ["wxmp._caller"],
+    ["wxmp.api._answers", "wxmp.api._checks", "wxmp.api._pages"],
+    ["wxmp.api.*", "wxmp.webhook.*", "wxmp.pay.*"],
+    ["wxmp.client"],
+    ["wxmp.broadcast.*", "wxmp.control.*", "wxmp.integrations.*", "wxmp.testing.*"],
+    ["wxmp.api", "wxmp.tokens", "wxmp.integrations", "wxmp.testing"],
+    ["wxmp.simulator", "wxmp.simulator.*"],
+    ["wxmp.cli"],
+    ["wxmp.cli.*", "wxmp.pytest_plugin"],
+    ["wxmp", "wxmp.__main__"],
+]
+
+#: Imports that point upward on purpose.
+ALLOWED = {
+    # One of the processes of the demo: it is written as a user writes a program.
+    ("wxmp.cli._demo_worker", "wxmp"),
+}
+
+#: Jitter, and nothing that anybody could gain from guessing.
+MAY_USE_RANDOM = {"wxmp.retry", "wxmp.tokens._flight", "wxmp.tokens._state"}
+
+
+@attrs.frozen
+class Import:
+    """One imported module, and whether only type checkers see it."""
+
+    importer: str
+    imported: str
+    typing_only: bool
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+def imports_of(name: str) -> Iterator[Import]:
+    """Yield all imports of a module, those inside functions included."""
+    pending: list[tuple[ast.AST, bool]] = [(TREES[name], False)]
+    while pending:
+        node, typing_only = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            pending += [(child, True) for child in node.body] + [(child, typing_only) for child in node.orelse]
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(name, alias.name, typing_only)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: a relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield Import(name, inner if inner in SOURCES else str(node.module), typing_only)
+        pending += [(child, typing_only) for child in ast.iter_child_nodes(node)]
+
+
+IMPORTS = [found for name in SOURCES for found in imports_of(name)]
+
+
+def layer_of(name: str) -> int | None:
+    """The line of a module: by its own name, else by its package's."""
+    parts = name.split(".")
+    for pattern in [name, *(".".join([*parts[:length], "*"]) for length in range(len(parts) - 1, 0, -1))]:
+        for number, layer in enumerate(LAYERS):
+            if pattern in layer:
+                return number
+    return None
+
+
+def called_names(name: str) -> set[str]:
+    return {ast.unparse(node.func) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)}
+
+
+def test_the_source_is_read() -> None:
+    """The tests below look at the whole package."""
+    assert len(SOURCES) > 50
+    assert Import("wxmp.client", "wxmp._caller", typing_only=False) in IMPORTS
+    assert Import("wxmp.client", "wxmp.api.menu", typing_only=True) in IMPORTS
+    assert Import("wxmp.client", "wxmp.api.menu", typing_only=False) in IMPORTS
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_module_has_its_layer(name: str) -> None:
+    """A new module says where in the house it stands."""
+    assert layer_of(name) is not None
+
+
+# The simulator is one layer inside; what it may import from outside has a test of its own.
+@pytest.mark.parametrize("name", [name for name in SOURCES if not name.startswith("wxmp.simulator")])
+def test_imports_point_downward(name: str) -> None:
+    """No module imports from its own layer or from above, inside functions neither; types may come from anywhere."""
+    own = layer_of(name)
+    assert own is not None
+    wrong = [
+        found.imported
+        for found in IMPORTS
+        if found.importer == name
+        and found.imported in SOURCES
+        and not found.typing_only
+        and (name, found.imported) not in ALLOWED
+        and (layer_of(found.imported) or 0) >= own
+    ]
+    assert wrong == []
+
+
+def test_exceptions_are_needed() -> None:
+    """The list of exceptions names imports that exist."""
+    assert {(found.importer, found.imported) for found in IMPORTS} >= ALLOWED
+
+
+def test_every_layer_is_in_use_or_announced() -> None:
+    """The picture of the house shows no module that is gone."""
+    announced = {"wxmp.pytest_plugin"}
+    named = {entry for layer in LAYERS for entry in layer if not entry.endswith("*")}
+    assert named - announced <= set(SOURCES)
+
+
+def test_one_module_speaks_http() -> None:
+    """Only the transport imports httpx, and with it only the pool imports httpcore; types of them are nowhere else."""
+    users = {(found.importer, found.imported.partition(".")[0]) for found in IMPORTS}
+    assert {importer for importer, library in users if library == "httpx"} == {"wxmp._transport"}
+    assert {importer for importer, library in users if library == "httpcore"} <= {"wxmp._transport", "wxmp._pool"}
+    assert {
+        importer for importer, library in users if library in ("httpx2", "httpcore2", "requests", "urllib3")
+    } == set()
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [
+        ("redis", {"wxmp.tokens.redis"}),
+        ("cattrs", {"wxmp._wire", "wxmp.simulator.world"}),  # the simulator shares no code with the SDK
+        ("tenacity", {"wxmp.retry"}),
+        ("fastapi", {"wxmp.integrations.fastapi"}),
+        ("aiohttp", {"wxmp.integrations.aiohttp"}),
+    ],
+)
+def test_other_libraries_have_one_home(library: str, homes: set[str]) -> None:
+    """What a library does for us, one module does; changing it touches one file."""
+    users = {found.importer for found in IMPORTS if found.imported.split(".")[0] == library and not found.typing_only}
+    assert users <= homes
+
+
+def test_simulator_stands_apart() -> None:
+    """The simulator imports nothing of the SDK but the table of codes: a shared mistake would hide itself."""
+    outside = {
+        found.imported
+        for found in IMPORTS
+        if found.importer.startswith("wxmp.simulator")
+        and found.imported.startswith("wxmp")
+        and not found.imported.startswith("wxmp.simulator")
+    }
+    assert outside <= {"wxmp.errcodes"}
+
+
+def test_sdk_does_not_need_the_simulator() -> None:
+    """Only the command line and the pytest plugin know that there is a simulator."""
+    users = {found.importer for found in IMPORTS if found.imported.startswith("wxmp.simulator")}
+    users = {name for name in users if not name.startswith("wxmp.simulator")}
+    assert {name for name in users if not name.startswith("wxmp.cli.") and name != "wxmp.pytest_plugin"} == set()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_module_for_odds_and_ends(name: str) -> None:
+    """A module is called by what is in it."""
+    words = {word for part in name.split(".") for word in part.strip("_").split("_")}
+    assert (
+        words & {"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers", "base_utils"} == set()
+    )
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_nothing_executes_data(name: str) -> None:
+    """No pickle, marshal, shelve, eval, exec or yaml.load: data is never code."""
+    imported = {found.imported.partition(".")[0] for found in IMPORTS if found.importer == name}
+    assert imported & {"pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml"} == set()
+    forbidden = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "pickle.loads"}
+    assert called_names(name) & forbidden == set()
+
+
+def test_random_is_for_jitter_only() -> None:
+    """What must not be guessed comes from secrets; random is used where its only job is to spread waits."""
+    users = {found.importer for found in IMPORTS if found.imported.partition(".")[0] in ("random", "uuid")}
+    assert users <= MAY_USE_RANDOM
+    makers = {found.importer for found in IMPORTS if found.imported == "secrets"}
+    assert users & makers == set()
+
+
+#: Known, and reported to its owner.
+ASSERTS = {"wxmp.tokens.redis"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(reason="an assert narrows a type")) if name in ASSERTS else name
+        for name in SOURCES
+        if name != "wxmp.testing.token_store"  # a suite for pytest: its asserts are its purpose
+    ],
+)
+def test_nothing_depends_on_assert(name: str) -> None:
+    """``python -O`` takes no check away."""
+    assert [node.lineno for node in ast.walk(TREES[name]) if isinstance(node, ast.Assert)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if not name.startswith(("wxmp.cli", "wxmp.__main__"))])
+def test_library_does_not_print(name: str) -> None:
+    """The library logs; only the command line speaks to a terminal."""
+    assert called_names(name) & {"print", "input", "sys.stdout.write", "logging.basicConfig"} == set()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_annotations_cost_nothing(name: str) -> None:
+    """Every module with functions or classes postpones its annotations."""
+    code = [n for n in ast.walk(TREES[name]) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    assert not code or any(found.imported == "__future__" for found in IMPORTS if found.importer == name)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_loggers_belong_to_the_package(name: str) -> None:
+    """Every logger is below ``wxmp``, so that a program can set one level for all."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "logging.getLogger":
+            assert node.args
+            assert isinstance(node.args[0], ast.Constant)
+            assert str(node.args[0].value).partition(".")[0] == "wxmp"
+
+
+#: ``dependencies`` and the extras of pyproject.toml.
+DECLARED = {"attrs", "cattrs", "httpcore", "httpx", "redis", "sniffio", "tenacity"} | {
+    *("aiohttp", "cryptography", "cyclopts", "fastapi", "rich", "segno", "starlette", "uvicorn")
+}
+#: ``wxmp.testing`` runs in the test suite of a user, which has them.
+OF_TESTS = {"pytest", "pytest_asyncio"}
+
+
+def test_only_declared_libraries_are_imported() -> None:
+    """Whatever the package imports is the standard library, a dependency, or belongs to an extra."""
+    tops = {(found.importer, found.imported.partition(".")[0]) for found in IMPORTS}
+    known = DECLARED | {"wxmp"} | set(sys.stdlib_module_names)
+    foreign = {(importer, library) for importer, library in tops if library not in known}
+    assert {library for _, library in foreign} <= OF_TESTS
+    assert {importer for importer, _ in foreign} <= {"wxmp.testing", "wxmp.testing.token_store", "wxmp.pytest_plugin"}

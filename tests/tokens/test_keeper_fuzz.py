@@ -1,0 +1,688 @@
+"""Whole fleets in virtual time, with everything going wrong that can: what must hold, holds.
+
+Each process has an event loop of its own; all share one clock, one store and one platform. A frozen process is a loop
+that is not run while time goes on for the others: its timers and answers are all late when it thaws, as after SIGSTOP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import math
+import os
+import selectors
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from wxmp._caller import Caller, Endpoint
+from wxmp._redact import Secret
+from wxmp._transport import WireReply
+from wxmp.config import TokenPolicy
+from wxmp.errors import APIError, BusyError, ConfigError, DeadTokenError, TokenStoreError, TransportError, WxmpError, api_error
+from wxmp.retry import RetryPolicy
+from wxmp.tokens.keeper import Grant, TokenKeeper
+from wxmp.tokens.memory import MemoryTokenStore
+from wxmp.tokens.store import TokenKey
+
+from .fake_platform import OVERLAP, busy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from wxmp.events import Event
+
+APPID = "wxfuzz0000000001"
+CALL = Endpoint("GET", "/cgi-bin/fuzz", repeatable=True)
+
+#: Seconds that a business call, a store operation and each way of a token request take.
+CALL_TIME, STORE_TIME, TOKEN_TIME = 0.02, 0.002, 0.06
+#: How long after a fault a call may still meet its traces: a cool-down of up to 30 s, and the wait for it.
+AFTERMATH = 50.0
+RECOVERY = 60.0
+
+EXAMPLES = int(os.environ.get("WXMP_FUZZ_EXAMPLES", "120"))
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+
+class _Selector(selectors.DefaultSelector):
+    """Never waits: the world moves the clock."""
+
+    def select(self, timeout: float | None = None) -> Any:
+        return super().select(0)
+
+
+class ProcessLoop(asyncio.SelectorEventLoop):
+    """The event loop of one process."""
+
+    def __init__(self, clock: Time) -> None:
+        self._shared = clock
+        super().__init__(_Selector())
+
+    def time(self) -> float:
+        return self._shared.now
+
+    @property
+    def has_work(self) -> bool:
+        when = self.next_timer
+        return bool(self._ready) or (when is not None and when <= self._shared.now)  # type: ignore[attr-defined]
+
+    @property
+    def next_timer(self) -> float | None:
+        live = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+        return min(live, default=None)
+
+    def step(self) -> None:
+        self.call_soon(self.stop)
+        self.run_forever()
+
+
+class Platform:
+    """Issues tokens by the rules of one channel, on the world's clock."""
+
+    def __init__(self, clock: Time, *, stable: bool, life: float) -> None:
+        self.clock, self.stable, self.life = clock, stable, life
+        self.count = 0
+        self.always: WxmpError | None = None
+        self.lose_answers = 0
+        self.forced: list[float] = []
+        self._issued = 0
+        self._current = ""
+        self._current_ends = 0.0
+        #: Until when a token works; what the platform believes of the current one is another matter.
+        self._works: dict[str, float] = {}
+
+    def good(self, token: Secret) -> bool:
+        return self._works.get(token.reveal(), 0.0) > self.clock.now
+
+    @property
+    def has_good_token(self) -> bool:
+        return self._works.get(self._current, 0.0) > self.clock.now
+
+    def kill(self, *, sticky: bool = False) -> None:
+        """No token works any more. Sticky: the stable endpoint goes on returning the current one all the same."""
+        self._works.clear()
+        if not (sticky and self.stable):
+            self._current = ""
+
+    def issue(self) -> None:
+        now = self.clock.now
+        if self._current in self._works:
+            self._works[self._current] = min(self._works[self._current], now + OVERLAP)
+        self._issued += 1
+        self._current, self._current_ends = f"TOKEN-{self._issued}", now + self.life
+        self._works[self._current] = self._current_ends
+
+    def answer(self, *, force: bool) -> Grant:
+        self.count += 1
+        if self.always is not None:
+            raise self.always
+        if force:
+            self.forced.append(self.clock.now)
+            assert len(self.forced) < 2 or self.forced[-1] - self.forced[-2] >= 29, "forced twice within 30 s"
+            self.kill()
+        if not self.stable or not self._current or self._current_ends - self.clock.now <= OVERLAP:
+            self.issue()
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise TransportError("the answer was lost", maybe_acted=True)
+        return Grant(Secret(self._current), self._current_ends - self.clock.now)
+
+
+class Store(MemoryTokenStore):
+    """The shared store. It takes time, can fail before or after it acted, hang, forget, and go back in time."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(clock=lambda: world.clock.now, wall=lambda: 1_700_020_800.0 + world.clock.now)
+        self.world = world
+        self.fault = ""
+        self.operations = 0
+        self._generation = 0
+
+    def reset(self, records: Any) -> None:
+        self._records.clear()
+        self._records.update(copy.deepcopy(records))
+        self._generation = 0
+
+    async def _around(self, verb: str, operation: Coroutine[Any, Any, Any]) -> Any:
+        self.operations += 1
+        await asyncio.sleep(STORE_TIME)
+        if self.fault == "down" or (self.fault == "read-only" and verb != "read"):
+            operation.close()
+            raise TokenStoreError("connection refused", store="fuzz")
+        if self.fault == "rude":
+            operation.close()
+            raise ZeroDivisionError("a store of the user's")
+        if self.fault == "garbage":
+            operation.close()
+            return "OK"
+        if self.fault == "slow":
+            await asyncio.sleep(0.7)
+        answer = await operation
+        record = self._records.get(self.world.key)
+        if record is not None:
+            assert record.gen >= self._generation, "the generation in the store went back"
+            self._generation = record.gen
+        if self.fault == "hang":
+            await asyncio.sleep(3600)
+        if self.fault == "deaf":  # it acted, and the answer is lost
+            raise TokenStoreError("connection reset", store="fuzz")
+        await asyncio.sleep(STORE_TIME)
+        return answer
+
+    async def read(self, key: TokenKey) -> Any:
+        return await self._around("read", super().read(key))
+
+    async def lease(self, key: TokenKey, **kw: Any) -> Any:
+        return await self._around("lease", super().lease(key, **kw))
+
+    async def commit(self, key: TokenKey, **kw: Any) -> Any:
+        return await self._around("commit", super().commit(key, **kw))
+
+    async def fail(self, key: TokenKey, **kw: Any) -> Any:
+        return await self._around("fail", super().fail(key, **kw))
+
+    async def seed(self, key: TokenKey, **kw: Any) -> Any:
+        return await self._around("seed", super().seed(key, **kw))
+
+
+class Process:
+    """One worker process: an event loop, a keeper, and the calls that it makes."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world = world
+        self.number = number
+        self.loop = ProcessLoop(world.clock)
+        self.loop.set_exception_handler(lambda _, context: world.blame(f"the loop complains: {context}"))
+        self.frozen_until = -math.inf
+        self.freezes = 0
+        self.tasks: list[asyncio.Task[None]] = []
+        self.closed: list[TokenKeeper] = []
+        self.seen: tuple[TokenKeeper, Any] | None = None
+        self.start()
+
+    def start(self) -> None:
+        world = self.world
+        self.keeper = TokenKeeper(
+            world.key,
+            store=world.store,
+            fetch=self.fetch,
+            endpoint="GET /cgi-bin/token",
+            policy=world.policy,
+            credential=lambda: "c1",
+            on_event=self.on_event,
+            clock=lambda: world.clock.now,
+        )
+        self.caller = Caller(
+            appid=APPID,
+            secret=lambda: Secret("s"),
+            transport=self,  # type: ignore[arg-type]
+            tokens=self.keeper,
+            retry=RetryPolicy(attempts=1),
+            mp_origin="https://example.invalid",
+        )
+
+    @property
+    def frozen(self) -> bool:
+        return self.world.clock.now < self.frozen_until
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(self.loop.create_task(work))
+
+    def on_event(self, event: Event) -> None:
+        self.world.events.append(event.name)
+        if self.world.rude_hook:
+            raise BusyError(errcode=-1)
+
+    # ---- the platform, as this process sees it
+
+    async def send(self, request: Any) -> WireReply:
+        token = request.credentials.params["access_token"]
+        await asyncio.sleep(CALL_TIME)
+        code = 0 if self.world.platform.good(token) else 40001
+        return WireReply(200, {}, b'{"errcode":%d,"errmsg":"x"}' % code)
+
+    async def fetch(self, *, force: bool) -> Any:
+        world = self.world
+        world.check_overlap(self)
+        request = (self, self.freezes, world.clock.now)
+        world.running.append(request)
+        try:
+            await asyncio.sleep(TOKEN_TIME)
+            if world.platform_fault == "hang":
+                world.platform.count += 1
+                await asyncio.sleep(3600)
+            if world.platform_fault == "rude":
+                world.platform.count += 1
+                raise ZeroDivisionError("the user's callable that returns the secret")
+            grant = world.platform.answer(force=force)
+            await asyncio.sleep(TOKEN_TIME)
+            return grant
+        finally:
+            world.running.remove(request)
+
+    # ---- work
+
+    async def call(self) -> None:
+        world, keeper = self.world, self.keeper
+        started, freezes = world.clock.now, self.freezes
+        served = keeper.peek()
+        healthy = served is not None and world.platform.good(served)
+        try:
+            await self.caller(CALL)
+        except WxmpError as error:
+            world.judge(error, keeper, started, frozen=self.freezes != freezes)
+            if healthy and self.freezes == freezes and world.killed_at < started:
+                world.blame(f"a call failed although its process held a good token: {error!r}")
+        if self.freezes == freezes:
+            took = world.clock.now - started
+            # Three tokens at most, and each may have to be waited for.
+            assert took <= 3 * (world.policy.wait_timeout + 0.5) + 1, f"a call took {took}"
+            if healthy and world.killed_at < started:
+                assert took <= CALL_TIME + 0.001, f"a call with a good token waited {took}"
+
+    async def wait_for_token(self) -> None:
+        world, keeper = self.world, self.keeper
+        started, freezes = world.clock.now, self.freezes
+        try:
+            await keeper.get()
+        except WxmpError as error:
+            world.judge(error, keeper, started, frozen=self.freezes != freezes)
+        if self.freezes == freezes:
+            assert world.clock.now - started <= world.policy.wait_timeout + 0.1, "a waiter waited for too long"
+
+    async def refresh(self) -> None:
+        world = self.world
+        started, freezes = world.clock.now, self.freezes
+        try:
+            await self.keeper.refresh()
+        except WxmpError:
+            return
+        finally:
+            if self.freezes == freezes:
+                assert world.clock.now - started <= 2 * world.policy.wait_timeout + 0.5, "refresh() waited for too long"
+
+    async def close(self, keeper: TokenKeeper) -> None:
+        started, freezes = self.world.clock.now, self.freezes
+        await keeper.aclose()
+        await keeper.aclose()
+        if self.freezes == freezes:
+            assert self.world.clock.now - started <= 1.1, "aclose() took too long"
+        assert not keeper._flights, "a flight outlived aclose()"
+        assert not keeper._timers, "a timer outlived aclose()"
+
+    def flights(self) -> list[asyncio.Task[Any]]:
+        return [task for task in asyncio.all_tasks(self.loop) if task.get_name() == "wxmp-token-flight"]
+
+    def watch(self) -> None:
+        """A copy that works is only ever replaced by one that is at least as new."""
+        keeper, state = self.keeper, self.keeper._state
+        if self.seen is not None and self.seen[0] is keeper:
+            before = self.seen[1]
+            if before is not None and self.world.clock.now < before.hard and not state.is_dead(before.value):
+                assert state.copy is not None, "a usable copy was lost"
+                assert state.usable, "a usable copy was replaced by one that is not"
+                assert state.copy.generation >= before.generation, "a copy was replaced by an older one"
+        self.seen = (keeper, state.copy)
+
+
+class World:
+    """A fleet, its store and its platform."""
+
+    def __init__(self, *, processes: int, stable: bool, life: float) -> None:
+        self.clock = Time()
+        self.key = TokenKey(APPID, "stable" if stable else "plain")
+        self.policy = TokenPolicy()
+        self.platform = Platform(self.clock, stable=stable, life=life)
+        self.store = Store(self)
+        self.stable, self.life = stable, life
+        self.platform_fault = ""
+        self.rude_hook = False
+        self.events: list[str] = []
+        self.running: list[tuple[Process, int, float]] = []
+        self.complaints: list[str] = []
+        #: Platform requests that are allowed so far.
+        self.allowed = 4.0
+        self.excused_until = -math.inf
+        #: Times at which a holder may have been lost: each can cost its lease.
+        self.losses: list[float] = []
+        self.store_trouble_until = -math.inf
+        self.killed_at = -math.inf
+        self.deaths: list[float] = []
+        self.steps = 0
+        self.snapshot: Any = {}
+        self.log_lines = 0
+        self.processes = [Process(self, number) for number in range(processes)]
+
+    # ---- judgement
+
+    def blame(self, complaint: str) -> None:
+        self.complaints.append(f"at {self.clock.now - 1000:.3f}: {complaint}")
+
+    def check_overlap(self, asking: Process) -> None:
+        if self.clock.now < self.store_trouble_until:
+            return
+        for other, freezes, started in self.running:
+            if other.freezes == freezes and not other.frozen and started >= self.store_trouble_until:
+                self.blame(f"processes {other.number} and {asking.number} ask the platform at the same time")
+
+    def excuse(self, seconds: float) -> None:
+        self.excused_until = max(self.excused_until, self.clock.now + seconds)
+
+    def store_trouble(self, seconds: float) -> None:
+        # A lease that was given out without anybody knowing, or that was forgotten, has to end first.
+        self.store_trouble_until = max(self.store_trouble_until, self.clock.now + seconds + self.policy.lease + 1)
+
+    def judge(self, error: WxmpError, keeper: TokenKeeper, started: float, *, frozen: bool) -> None:
+        now = self.clock.now
+        if frozen or started <= self.excused_until:
+            return
+        if isinstance(error, ConfigError) and keeper._closed:
+            return
+        if sum(started - 40 < when for when in self.losses) >= 2:
+            return  # lease after lease was lost: nobody waits for two
+        record = self.store._records.get(self.key)
+        if isinstance(error, APIError) and record is not None and record.eu > now * 1000 and record.ef:
+            return  # a person has to act, and the cool-down runs
+        if isinstance(error, DeadTokenError) and sum(now - 3600 < when for when in self.deaths) >= 8:
+            return
+        self.blame(f"a call that began at {started - 1000:.3f} failed without a reason: {error!r}")
+
+    # ---- time
+
+    def settle(self) -> None:
+        quiet = False
+        while not quiet:
+            quiet = True
+            for process in self.processes:
+                if not process.frozen and process.loop.has_work:
+                    quiet = False
+                    process.loop.step()
+                    self.steps += 1
+            assert self.steps < 20_000, "something spins without letting time pass"
+        for process in self.processes:
+            if not process.frozen:
+                process.watch()
+
+    def advance(self, seconds: float) -> None:
+        end = self.clock.now + seconds
+        while True:
+            self.settle()
+            moments = [process.frozen_until for process in self.processes if process.frozen]
+            moments += [
+                when
+                for process in self.processes
+                if not process.frozen and (when := process.loop.next_timer) is not None
+            ]
+            following = min(moments, default=end)
+            if following >= end:
+                break
+            self.steps = 0
+            self.clock.now = following
+        self.clock.now = end
+        self.settle()
+        self.collect()
+
+    def traffic(self, seconds: float, *, calls: int = 16) -> None:
+        """Let time pass while every process makes calls."""
+        pause = max(seconds / calls, 0.05)
+        spent = 0.0
+        while spent < seconds:
+            step = min(pause, seconds - spent)
+            for process in self.processes:
+                process.spawn(process.call())
+            self.advance(step)
+            spent += step
+        self.allow_time(seconds)
+
+    def allow_time(self, seconds: float) -> None:
+        # Renewal at half of the life; the stable channel returns the same token until its last minutes.
+        self.allowed += 3 * seconds / min(self.life / 2, 3600) if self.life > 600 or not self.stable else seconds / 2
+        if self.platform_fault or self.clock.now < self.excused_until:
+            lonely = len(self.processes) if self.store.fault else 1
+            self.allowed += lonely * (7 + seconds / 20)
+
+    def collect(self) -> None:
+        for process in self.processes:
+            done = [task for task in process.tasks if task.done()]
+            process.tasks = [task for task in process.tasks if not task.done()]
+            for task in done:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+        assert not self.complaints, "\n".join(self.complaints)
+        assert self.platform.count <= self.allowed, f"{self.platform.count} requests, {self.allowed:.1f} allowed"
+
+    # ---- what happens
+
+    def do(self, what: str, number: int, seconds: float) -> None:
+        process = self.processes[number % len(self.processes)]
+        self.steps = 0
+        getattr(self, "on_" + what)(process, seconds)
+        self.collect()
+
+    def on_traffic(self, process: Process, seconds: float) -> None:
+        self.traffic(seconds)
+
+    def on_silence(self, process: Process, seconds: float) -> None:
+        self.advance(seconds)
+        self.allow_time(seconds)
+
+    def on_burst(self, process: Process, seconds: float) -> None:
+        if not process.frozen:
+            for _ in range(20):
+                process.spawn(process.wait_for_token())
+            self.advance(0.01)
+
+    def on_kill(self, process: Process, seconds: float) -> None:
+        self.platform.kill()
+        self.killed_at = self.clock.now
+        self.deaths.append(self.clock.now)
+        self.allowed += 2 + 2 * self.stable
+
+    def on_sticky_kill(self, process: Process, seconds: float) -> None:
+        """The token is dead, and the stable endpoint goes on returning it until somebody forces a refresh."""
+        self.platform.kill(sticky=True)
+        self.killed_at = self.clock.now
+        self.deaths.append(self.clock.now)
+        self.allowed += 8
+        if self.stable:
+            self.excuse(AFTERMATH)  # a force has to wait until 30 s after the last one
+
+    def on_outsider(self, process: Process, seconds: float) -> None:
+        self.platform.issue()
+        self.allowed += 2
+        self.deaths.append(self.clock.now)
+
+    def on_platform(self, process: Process, seconds: float, fault: str = "busy") -> None:
+        seconds = min(seconds, 300.0) if fault in ("busy", "hang", "rude") else min(seconds, 40.0)
+        self.platform_fault = fault
+        self.platform.always = {
+            "busy": busy(),
+            "permanent": api_error(40164, "invalid ip", token_request=True),
+        }.get(fault)
+        self.excuse(seconds + AFTERMATH)
+        self.allowed += 7 * len(self.processes)
+        self.traffic(seconds)
+        self.platform_fault, self.platform.always = "", None
+        self.allowed += 7
+
+    def on_busy(self, process: Process, seconds: float) -> None:
+        self.on_platform(process, seconds, "busy")
+
+    def on_hang(self, process: Process, seconds: float) -> None:
+        self.on_platform(process, seconds, "hang")
+
+    def on_permanent(self, process: Process, seconds: float) -> None:
+        self.on_platform(process, seconds, "permanent")
+
+    def on_rude(self, process: Process, seconds: float) -> None:
+        self.on_platform(process, seconds, "rude")
+
+    def on_lost(self, process: Process, seconds: float) -> None:
+        self.platform.lose_answers = 1
+        self.allowed += 3
+
+    def _store(self, fault: str, seconds: float) -> None:
+        seconds = min(seconds, 400.0)
+        self.store.fault = fault
+        self.excuse(seconds + 20)
+        self.store_trouble(seconds)
+        self.allowed += 3 * len(self.processes)
+        self.traffic(seconds)
+        self.store.fault = ""
+        self.store_trouble(0)
+
+    def on_store_down(self, process: Process, seconds: float) -> None:
+        self._store("down", seconds)
+
+    def on_store_hangs(self, process: Process, seconds: float) -> None:
+        self._store("hang", seconds)
+
+    def on_store_slow(self, process: Process, seconds: float) -> None:
+        self._store("slow", seconds)
+
+    def on_store_deaf(self, process: Process, seconds: float) -> None:
+        self._store("deaf", seconds)
+
+    def on_store_read_only(self, process: Process, seconds: float) -> None:
+        self._store("read-only", seconds)
+
+    def on_store_rude(self, process: Process, seconds: float) -> None:
+        self._store("rude", seconds)
+
+    def on_store_garbage(self, process: Process, seconds: float) -> None:
+        self._store("garbage", seconds)
+
+    def on_forget(self, process: Process, seconds: float) -> None:
+        self.store.reset({})
+        self.store_trouble(0)
+        self.allowed += 2
+
+    def on_snapshot(self, process: Process, seconds: float) -> None:
+        self.snapshot = copy.deepcopy(self.store._records)
+
+    def on_rollback(self, process: Process, seconds: float) -> None:
+        self.store.reset(self.snapshot)
+        self.store_trouble(0)
+        self.losses.append(self.clock.now)  # a lease of long ago can be in it
+        self.allowed += 4
+
+    def on_replace(self, process: Process, seconds: float) -> None:
+        if not process.frozen:
+            process.spawn(process.close(process.keeper))
+            process.closed.append(process.keeper)
+            process.start()
+            self.losses.append(self.clock.now)
+            self.allowed += 2
+
+    def on_cancel(self, process: Process, seconds: float) -> None:
+        if not process.frozen:
+            for flight in process.flights():
+                flight.cancel()
+                self.losses.append(self.clock.now)
+                self.allowed += 2
+
+    def on_freeze(self, process: Process, seconds: float) -> None:
+        if not process.frozen:
+            process.frozen_until = self.clock.now + seconds
+            process.freezes += 1
+            self.losses.append(self.clock.now)
+            self.losses.append(self.clock.now + seconds)
+            self.allowed += 4
+
+    def on_refresh(self, process: Process, seconds: float) -> None:
+        if not process.frozen:
+            process.spawn(process.refresh())
+            self.killed_at = self.clock.now + 20  # on the stable channel it kills the old token, at some time
+            self.deaths.append(self.clock.now)
+            self.advance(0.3)
+            self.allowed += 3
+
+    def on_hook(self, process: Process, seconds: float) -> None:
+        self.rude_hook = not self.rude_hook
+
+    # ---- the end
+
+    def heal_and_check(self) -> None:
+        """Every fault is over: within a minute every call works at once, and closing leaves nothing behind."""
+        frozen = max((process.frozen_until for process in self.processes), default=0.0)
+        if frozen > self.clock.now:
+            self.advance(frozen - self.clock.now + 0.001)
+        record = self.store._records.get(self.key)
+        cooling = (record.eu / 1000 - self.clock.now + 2) if record is not None and record.ef else 0.0
+        self.excuse(max(RECOVERY, cooling))
+        self.traffic(max(RECOVERY, cooling) + 0.1, calls=30)
+        self.excused_until = -math.inf
+        self.losses.clear()
+        self.deaths.clear()
+        self.traffic(10.0)
+        for process in self.processes:
+            assert process.keeper.peek is not None
+            process.spawn(process.close(process.keeper))
+        self.advance(1.2)
+        self.collect()
+        for process in self.processes:
+            left = asyncio.all_tasks(process.loop)
+            assert not left, f"tasks outlived the keepers: {left}"
+            assert process.loop.next_timer is None, "a timer outlived the keepers"
+
+    def close(self) -> None:
+        for process in self.processes:
+            for task in asyncio.all_tasks(process.loop):
+                task.cancel()
+            for _ in range(5):
+                process.loop.step()
+            process.loop.close()
+
+
+ACTIONS = (
+    "traffic traffic traffic silence burst kill kill sticky_kill outsider busy hang permanent rude lost store_down "
+    "store_hangs store_slow store_deaf store_read_only store_rude store_garbage forget snapshot rollback replace cancel "
+    "freeze refresh hook"
+).split()
+SECONDS = [0.003, 0.08, 0.3, 1.0, 1.6, 4.0, 11.0, 45.0, 200.0, 1700.0, 7300.0]
+
+steps = st.lists(
+    st.tuples(st.sampled_from(ACTIONS), st.integers(0, 3), st.sampled_from(SECONDS)), min_size=1, max_size=14
+)
+
+
+def play(processes: int, stable: bool, life: float, story: list[tuple[str, int, float]]) -> World:
+    world = World(processes=processes, stable=stable, life=life)
+    logger = logging.getLogger("wxmp.token")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        for what, number, seconds in story:
+            world.do(what, number, seconds)
+        world.heal_and_check()
+    finally:
+        logger.setLevel(before)
+        world.close()
+    return world
+
+
+@pytest.mark.timeout(300)
+@settings(
+    max_examples=EXAMPLES,
+    derandomize="WXMP_FUZZ_EXAMPLES" not in os.environ,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(
+    processes=st.integers(1, 4),
+    stable=st.booleans(),
+    life=st.sampled_from([7200.0, 7200.0, 1200.0, 90.0]),
+    story=steps,
+)
+def test_a_fleet_survives_anything(processes: int, stable: bool, life: float, story: list[tuple[str, int, float]]) -> None:
+    """Whatever goes wrong in whatever order: no call fails without reason, nothing is hammered, all of it heals."""
+    play(processes, stable, life, story)

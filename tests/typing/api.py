@@ -1,0 +1,226 @@
+"""The public API as users write it; read by mypy --strict and pyright, never run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_type
+
+import wxmp
+from wxmp import (
+    PRODUCTION,
+    AccountError,
+    APIError,
+    ArgumentError,
+    BadStatusError,
+    BusyError,
+    Client,
+    ConfigError,
+    DeadTokenError,
+    Event,
+    FilePart,
+    FileTokenStore,
+    MemoryTokenStore,
+    NotAuthorizedError,
+    NotFoundError,
+    Platform,
+    RateLimitError,
+    RecipientError,
+    RedisTokenStore,
+    ReplyError,
+    RetryPolicy,
+    TimedOutError,
+    TokenPolicy,
+    TokenStatus,
+    TokenStore,
+    TokenStoreError,
+    TokenStoreUnavailable,
+    TransportError,
+    WxmpError,
+)
+from wxmp.api.custom import CustomText
+from wxmp.api.menu import Menu, MenuButton, Menus
+from wxmp.api.tag import MemberChange, Tag
+from wxmp.api.user import OpenidPage, UserInfo
+from wxmp.errcodes import ErrCode, lookup
+from wxmp.tokens.encryption import AESGCMCodec
+
+if TYPE_CHECKING:
+    import httpx
+    import redis.asyncio
+
+
+# ---- making a client
+
+
+def secret_from_vault() -> str:
+    return Path("/run/secrets/appsecret").read_text(encoding="utf-8")
+
+
+def on_event(event: Event) -> None:
+    assert_type(event.appid, str)
+    assert_type(event.generation, int | None)
+    assert_type(event.seconds, float | None)
+
+
+def make_clients(http_client: httpx.AsyncClient) -> list[Client]:
+    return [
+        Client("wx0123456789abcdef", "fake-appsecret"),
+        Client("wx0123456789abcdef", secret_from_vault),
+        Client.from_env(),
+        Client.from_env("SHOP_"),
+        Client(
+            "wx0123456789abcdef",
+            "fake-appsecret",
+            token_store=MemoryTokenStore(),
+            token_channel="plain",
+            token_policy=TokenPolicy(lease=20, request_timeout=5.0, wait_timeout=30, on_store_down="error"),
+            base_url="http://127.0.0.1:8000",
+            timeout=3,
+            retry=RetryPolicy(attempts=2, total_time=5),
+            http_client=http_client,
+            on_event=on_event,
+        ),
+        Client("wx0123456789abcdef", "fake-appsecret", base_url=Platform(api="https://sh.api.weixin.qq.com")),
+        Client("wx0123456789abcdef", "fake-appsecret", base_url=PRODUCTION, on_event=print),
+    ]
+
+
+def mistakes() -> None:
+    Client("wx0123456789abcdef")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Client("wx0123456789abcdef", b"secret")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Client("wx0123456789abcdef", "s", token_channel="other")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Client("wx0123456789abcdef", "s", MemoryTokenStore())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    TokenPolicy(10.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    RetryPolicy(attempts="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def stores(client: redis.asyncio.Redis, pool: redis.asyncio.ConnectionPool) -> list[TokenStore]:
+    return [
+        MemoryTokenStore(),
+        FileTokenStore("/var/lib/app/wxmp"),
+        FileTokenStore(Path("/var/lib/app/wxmp"), codec=AESGCMCodec([b"0" * 32]), timeout=2),
+        RedisTokenStore("redis://localhost/0"),
+        RedisTokenStore(client, prefix="shop"),
+        RedisTokenStore(pool, timeout=0.5),
+    ]
+
+
+# ---- the token and calls of one's own
+
+
+async def token_and_calls(part: FilePart) -> None:
+    async with Client.from_env() as client:
+        assert_type(client, Client)
+        assert_type(await client.token(), str)
+        assert_type(await client.refresh_token(), str)
+        status = client.token_status()
+        assert_type(status, TokenStatus)
+        assert_type(status.seconds_left, float)
+        assert_type(status.last_error, str)
+        reply = await client.request("GET", "/cgi-bin/get_api_domain_ip", params={"n": 1, "flag": True, "none": None})
+        assert_type(reply, dict[str, Any])
+        await client.request("POST", "/cgi-bin/x", json={"a": ["b", 1, None, {"c": 1.5}]}, repeatable=True)
+        await client.request("POST", "/cgi-bin/media/upload", params={"type": "image"}, files=[part])
+        await client.request("PUT", "/cgi-bin/x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await client.request("GET", "/cgi-bin/x", None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(await client.aclose(), None)
+
+
+def parts(path: Path, data: bytes) -> list[FilePart]:
+    return [FilePart("media", "a.jpg", data), FilePart("media", "b.jpg", path, content_type="image/jpeg", size=5)]
+
+
+# ---- errors
+
+
+async def errors(client: Client) -> str:
+    try:
+        await client.menu.delete()
+    except RateLimitError as error:
+        assert_type(error.scope, str)
+        return error.scope
+    except ArgumentError as error:
+        assert_type(error.field, str)
+        problem: ValueError = error
+        return str(problem)
+    except (DeadTokenError, AccountError, NotAuthorizedError, RecipientError, NotFoundError, BusyError) as error:
+        assert_type(error.errcode, int)
+        return error.advice
+    except APIError as error:
+        assert_type(error.rid, str)
+        assert_type(error.endpoint, str)
+        assert_type(lookup(error.errcode), ErrCode)
+        return error.errmsg
+    except BadStatusError as error:
+        assert_type(error.status, int)
+        return error.message
+    except (TimedOutError, TransportError) as error:
+        assert_type(error.maybe_acted, bool)
+        return error.endpoint
+    except ReplyError as error:
+        assert_type(error.body, str)
+        return error.body
+    except (TokenStoreUnavailable, TokenStoreError) as error:
+        assert_type(error.store, str)
+        return error.store
+    except ConfigError as error:
+        mistake: ValueError = error
+        return str(mistake)
+    except wxmp.WxmpError as error:
+        copy = error.fresh()
+        assert_type(copy, WxmpError)
+        raise copy from None
+    return ""
+
+
+# ---- the families
+
+
+async def menus(client: Client) -> None:
+    buttons = [
+        MenuButton.click("今日歌曲", "V1001_TODAY"),
+        MenuButton.sub_menu("菜单", [MenuButton.view("搜索", "https://example.com/")]),
+    ]
+    assert_type(await client.menu.create(buttons), None)
+    assert_type(await client.menu.create(Menu(buttons)), None)
+    assert_type(await client.menu.get(), Menus | None)
+
+
+async def users(client: Client) -> None:
+    user = await client.user.get("openid", lang="zh_CN")
+    assert_type(user, UserInfo)
+    assert_type(user.subscribe, bool)
+    assert_type(user.subscribe_time, datetime | None)
+    assert_type(user.tag_ids, tuple[int, ...])
+    assert_type(user.extra, dict[str, Any])
+    assert_type(await client.user.batch_get(["a", "b"]), tuple[UserInfo, ...])
+    assert_type(await client.user.list(), OpenidPage)
+    async for openid in client.user.iter_followers():
+        assert_type(openid, str)
+    async for each in client.user.iter_users(lang="en"):
+        assert_type(each, UserInfo)
+    await client.user.get("openid", lang="de")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def tags(client: Client) -> None:
+    tag = await client.tag.create("VIP")
+    assert_type(tag, Tag)
+    assert_type(await client.tag.list(), tuple[Tag, ...])
+    assert_type(await client.tag.add_members(tag.tag_id, openids={"a", "b"}), MemberChange)
+    async for openid in client.tag.iter_members(tag.tag_id):
+        assert_type(openid, str)
+
+
+async def messages(client: Client) -> None:
+    await client.custom.send("openid", "text")
+    await client.custom.send("openid", CustomText("text"))
+    receipt = await client.template.send("openid", template_id="id", data={"thing1": "发货通知"})
+    assert_type(receipt.msg_id, int)
+
+
+async def codes_and_pages(client: Client) -> None:
+    code = await client.qrcode.create("scene", permanent=True)
+    assert_type(await client.qrcode.get_image(code.ticket), bytes)
+    assert_type(client.qrcode.image_url(code.ticket), str)
+    assert_type(await client.oauth.check_token("token", openid="openid"), bool)
