@@ -289,12 +289,13 @@ class Caller:
         endpoint = call.endpoint
         if reply.status not in _OK_STATUS:
             _refuse_status(endpoint, reply.status)
+        payload: JsonObject | None = None
         problem = ""
         try:
             payload = loads(reply.content, endpoint=endpoint.name)
         except ReplyError as error:
             problem = error.message
-        if problem:  # raised out here, so that what could not be read does not stay attached unmasked
+        if payload is None:  # raised out here, so that what could not be read does not stay attached unmasked
             excerpt = reply.content[:_EXCERPT].decode("utf-8", "replace")
             raise ReplyError(problem, endpoint=endpoint.name, body=_mask(excerpt, credentials))
         errcode = payload.get("errcode")

@@ -156,14 +156,34 @@ class Flight:
     async def run(self) -> None:
         """Look, and refresh if need be."""
         try:
-            await self._fly()
-        except StoreDownError as down:
-            await self._without_store(down.__cause__)
+            try:
+                await self._fly()
+            except StoreDownError as down:
+                await self._without_store(down.__cause__)
         except asyncio.CancelledError:
-            # Cancelled while holding the lease: give it back, so that nobody waits for its end.
-            if self._held is not None:
-                await self._store.give_back(owner=self._owner, fence=self._held.fence)
+            await self._give_back()
             raise
+        except WxmpError as error:
+            await self._give_back()
+            self._pace(error)
+            raise
+        except Exception as error:
+            # A mistake, here or in a callable of the user's. The callers catch WxmpError.
+            _log_mistake(f"looking after the token of {self._store.key.appid}", error)
+            await self._give_back()
+            failure = WxmpError(f"the token could not be looked after: {type(error).__name__}")
+            self._pace(failure)
+            raise failure from None
+
+    async def _give_back(self) -> None:
+        """Stopped while holding the lease: give it back, so that nobody waits for its end."""
+        if self._held is not None:
+            await self._store.give_back(owner=self._owner, fence=self._held.fence)
+
+    def _pace(self, error: WxmpError) -> None:
+        """A copy that still works is served meanwhile, and the next call does not start the same all over again."""
+        if self._state.usable and self._state.clock() >= self._state.next_look:
+            self._note(error, HOLD_OFF, 0.0)
 
     async def _fly(self) -> None:
         asked_at = self._state.clock()
@@ -171,8 +191,6 @@ class Flight:
         if self._state.usable and not self._state.due and not self._operator:
             self._state.rest()
             return
-        if self._state.copy_is_dead and not self._operator:
-            self._reason = LeaseReason.DEAD
         await self._compete(expect)
 
     async def _settle(self, record: TokenRecord, *, asked_at: float) -> int:
@@ -194,8 +212,10 @@ class Flight:
     async def _compete(self, expect: int) -> None:
         """Try for the lease until there is a token, a reason to stop, or no time left."""
         state = self._state
-        started, pause, waited = state.clock(), POLL_FIRST, False
+        started, pause, waited, changed = state.clock(), POLL_FIRST, False, False
         while True:
+            if state.copy_is_dead and not self._operator:  # it may have died since the flight began
+                self._reason = LeaseReason.DEAD
             lease = await self._lease(expect, self._reason)
             expect = lease.token.generation if lease.token is not None else expect
             if lease.status is LeaseStatus.HELD:
@@ -209,10 +229,11 @@ class Flight:
                 raise self._cooling(lease.failure)
             if state.clock() - started >= self._policy.wait_timeout:
                 raise TimedOutError("another process holds the lease", endpoint=self._plan.endpoint, maybe_acted=False)
-            if lease.status is not LeaseStatus.CHANGED:
+            if lease.status is not LeaseStatus.CHANGED or changed:
                 waited = True
                 await self._plan.sleep(min(pause * random.uniform(0.75, 1.25), max(lease.wait, POLL_FIRST)))
                 pause = min(pause * POLL_GROWTH, POLL_LONGEST)
+            changed = lease.status is LeaseStatus.CHANGED
         if waited:
             self._plan.report("lease_wait", seconds=state.clock() - started)
 
@@ -329,9 +350,21 @@ class Flight:
         self._asked_at = self._state.clock()
         try:
             async with asyncio.timeout(self._policy.request_timeout):
-                return await self._plan.fetch(force=force)
+                grant = await self._plan.fetch(force=force)
         except TimeoutError:
             raise TimedOutError("the token request took too long", endpoint=self._plan.endpoint) from None
+        except WxmpError:
+            raise
+        except Exception as error:
+            # From the user's own HTTP client, or the callable that returns the AppSecret: the fleet backs off all the
+            # same, or every call would ask again.
+            _log_mistake(f"asking for a token of {self._store.key.appid}", error)
+            raise TransportError(
+                f"the token request failed: {type(error).__name__}", endpoint=self._plan.endpoint
+            ) from None
+        if self._state.clock() - self._asked_at >= grant.life - self._state.margin(grant.life):
+            raise TimedOutError("the token had ended when it arrived", endpoint=self._plan.endpoint)
+        return grant
 
     async def _commit(self, lease: Lease, grant: Grant) -> None:
         elapsed = self._state.clock() - self._asked_at
@@ -344,11 +377,17 @@ class Flight:
             )
         except StoreDownError:
             # The token is good, whatever became of the store: keep it, and put it there as soon as it answers.
-            accepted = True
+            self._held = None
+            self._keep(grant, lease.fence, reason=str(self._reason), elapsed=elapsed, stored=False)
             self._plan.look_later(max(self._store.pause, POLL_FIRST))
+            return
+        except asyncio.CancelledError:
+            # Nobody knows whether it is stored. It is issued: the next flight finds out, and puts it there.
+            self._state.take(grant.value, lease.fence, grant.life, asked_at=self._asked_at, stored=False)
+            raise
         self._held = None
         if accepted:
-            self._keep(grant, lease.fence, reason=str(self._reason), elapsed=elapsed)
+            self._keep(grant, lease.fence, reason=str(self._reason), elapsed=elapsed, stored=True)
             return
         self._plan.report("fenced_out", generation=lease.fence)
         asked_at = self._state.clock()
@@ -358,8 +397,8 @@ class Flight:
         else:
             await self._compete(expect)
 
-    def _keep(self, grant: Grant, generation: int, *, reason: str, elapsed: float) -> None:
-        self._state.take(grant.value, generation, grant.life, asked_at=self._asked_at)
+    def _keep(self, grant: Grant, generation: int, *, reason: str, elapsed: float, stored: bool) -> None:
+        self._state.take(grant.value, generation, grant.life, asked_at=self._asked_at, stored=stored)
         self._state.recovered()
         self._state.rest()
         self._plan.report("refreshed", generation=generation, seconds=grant.life, elapsed=elapsed, reason=reason)
@@ -394,7 +433,7 @@ class Flight:
     async def _lease(self, expect: int, reason: LeaseReason) -> Lease:
         asked_at = self._state.clock()
         budget = None
-        if reason is LeaseReason.DEAD:
+        if reason is LeaseReason.DEAD and not self._state.replacement_paid:
             budget = ReplacementBudget(
                 burst=int(self._policy.replacement_burst), refill=self._policy.replacement_refill
             )
@@ -406,6 +445,8 @@ class Flight:
             reason=reason,
             budget=budget,
         )
+        if lease.status is LeaseStatus.HELD and reason is LeaseReason.DEAD:
+            self._state.replacement_paid = True
         if lease.token is not None and self._state.adopt(lease.token, asked_at=asked_at):
             self._plan.report("adopted", generation=lease.token.generation, seconds=lease.token.left)
         return lease

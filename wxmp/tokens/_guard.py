@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from wxmp.errors import TokenStoreError
+from wxmp.errors import ConfigError, TokenStoreError
+from wxmp.tokens.store import Lease, TokenRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from wxmp.tokens._report import Reporter
-    from wxmp.tokens.store import Lease, LeaseReason, ReplacementBudget, TokenKey, TokenRecord, TokenStore
+    from wxmp.tokens.store import LeaseReason, ReplacementBudget, TokenKey, TokenStore
 
 __all__ = ["StoreDownError", "StoreGuard"]
 
@@ -20,6 +21,10 @@ T = TypeVar("T")
 #: After a failure the store is left alone for this long at first and at most, in seconds.
 BREAKER_FIRST: Final = 0.5
 BREAKER_LONGEST: Final = 5.0
+#: After a failed write the store counts as down until a write works, or until nothing failed for this long, in seconds.
+FORGIVEN: Final = 60.0
+#: Giving a lease back at the end of a client's life takes at most this long: less than closing waits, in seconds.
+PARTING: Final = 0.75
 #: Doublings beyond this make no difference.
 _DOUBLINGS: Final = 10
 
@@ -50,6 +55,8 @@ class StoreGuard:
         self._report = report
         self._failures = 0
         self._retry_at = float("-inf")
+        #: The failure was a write's. A replica without its master, or a full server, goes on answering reads.
+        self._write_failed = False
 
     @property
     def up(self) -> bool:
@@ -63,7 +70,7 @@ class StoreGuard:
 
     async def read(self) -> TokenRecord:
         """See :meth:`TokenStore.read`."""
-        return await self._run(self._store.read(self.key))
+        return await self._run(lambda: self._store.read(self.key), TokenRecord, write=False)
 
     async def lease(
         self,
@@ -76,62 +83,80 @@ class StoreGuard:
         budget: ReplacementBudget | None,
     ) -> Lease:
         """See :meth:`TokenStore.lease`."""
+        credential = self._credential()  # asked out here: what it raises is not the store's fault
         return await self._run(
-            self._store.lease(
+            lambda: self._store.lease(
                 self.key,
                 owner=owner,
                 ttl=ttl,
                 expect=expect,
                 hint=hint,
                 reason=reason,
-                credential=self._credential(),
+                credential=credential,
                 budget=budget,
-            )
+            ),
+            Lease,
         )
 
     async def commit(self, *, fence: int, value: str, life: float, hold_off: float) -> bool:
         """See :meth:`TokenStore.commit`."""
-        return await self._run(self._store.commit(self.key, fence=fence, value=value, life=life, hold_off=hold_off))
+        return await self._run(
+            lambda: self._store.commit(self.key, fence=fence, value=value, life=life, hold_off=hold_off), bool
+        )
 
     async def fail(self, *, owner: str, fence: int, code: int, cool_down: float) -> None:
         """See :meth:`TokenStore.fail`."""
+        credential = self._credential()
         await self._run(
-            self._store.fail(
-                self.key, owner=owner, fence=fence, code=code, cool_down=cool_down, credential=self._credential()
-            )
+            lambda: self._store.fail(
+                self.key, owner=owner, fence=fence, code=code, cool_down=cool_down, credential=credential
+            ),
+            object,
         )
 
     async def give_back(self, *, owner: str, fence: int) -> None:
         """End a lease without a word, even while the store is being left alone; the lease ends by itself anyway."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(min(self._timeout, PARTING)):
                 await self._store.fail(self.key, owner=owner, fence=fence)
-        except (TokenStoreError, TimeoutError):
+        except Exception:  # noqa: BLE001 - a store can be anybody's code, and the reason for leaving matters more
             return
 
     async def seed(self, *, value: str, generation: int, life: float, left: float) -> bool:
         """See :meth:`TokenStore.seed`."""
-        return await self._run(self._store.seed(self.key, value=value, generation=generation, life=life, left=left))
+        return await self._run(
+            lambda: self._store.seed(self.key, value=value, generation=generation, life=life, left=left), bool
+        )
 
-    async def _run(self, operation: Coroutine[Any, Any, T]) -> T:
+    async def _run(self, operation: Callable[[], Awaitable[T]], answers: type[T], *, write: bool = True) -> T:
         if self.pause > 0:
-            operation.close()
             raise StoreDownError from TokenStoreError("left alone after a failure", store=self.name)
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await operation
+                answer = await operation()
         except TokenStoreError as error:
-            raise self._down(error) from error
+            raise self._down(error, write=write) from error
         except TimeoutError:
             late = TokenStoreError(f"no answer within {self._timeout:g} s", store=self.name)
-            raise self._down(late) from late
-        if self._failures:
+            raise self._down(late, write=write) from late
+        except ConfigError:  # the arguments cannot work: another try would not help, and the store is well
+            raise
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's code
+            broken = TokenStoreError(f"it raised {type(error).__name__}", store=self.name)
+            broken.__cause__ = error
+            raise self._down(broken, write=write) from broken
+        if not isinstance(answer, answers):
+            broken = TokenStoreError(f"it answered a {type(answer).__name__}", store=self.name)
+            raise self._down(broken, write=write) from broken
+        if self._failures and (write or not self._write_failed or self._clock() - self._retry_at > FORGIVEN):
             self._failures = 0
+            self._write_failed = False
             self._report("store_up")
         return answer
 
-    def _down(self, error: TokenStoreError) -> StoreDownError:
+    def _down(self, error: TokenStoreError, *, write: bool) -> StoreDownError:
         self._failures += 1
+        self._write_failed = self._write_failed or write
         pause = min(BREAKER_FIRST * 2.0 ** min(self._failures - 1, _DOUBLINGS), BREAKER_LONGEST)
         self._retry_at = self._clock() + pause
         if self._failures == 1:

@@ -25,6 +25,9 @@ __all__ = ["HOLD_OFF", "STABLE", "Copy", "TokenState", "again"]
 STABLE: Final = "stable"
 #: The stable endpoint returned the same token: nobody asks for this long (at most 5 % of its life), in seconds.
 HOLD_OFF: Final = 30.0
+#: The store's word on when a token ends may differ this much from what is known already, in seconds: the answers took
+#: time on their way.
+TOLERANCE: Final = 1.0
 #: Values and paths that are remembered as refused.
 REMEMBERED: Final = 32
 NEVER: Final = float("-inf")
@@ -70,6 +73,13 @@ class TokenState:
         self.last_error: WxmpError | None = None
         #: Until this instant the last error is repeated without asking anybody.
         self.quiet_until = NEVER
+        #: The store does not have the copy yet.
+        self.unstored = False
+        #: One of the replacement budget was spent on the copy's death. A failed try costs no second one.
+        self.replacement_paid = False
+        #: Life without the store: failed requests in a row, and until when not to ask again.
+        self.lonely_failures = 0
+        self.lonely_until = NEVER
         self._stable = channel == STABLE
         self._policy = policy
         self._dead: OrderedDict[Secret, int] = OrderedDict()
@@ -107,8 +117,8 @@ class TokenState:
             self._dead[value] = code
             while len(self._dead) > REMEMBERED:
                 self._dead.popitem(last=False)
-        if self.copy_is_dead:
-            self.next_look = NEVER
+            if self.copy_is_dead:
+                self.next_look = NEVER
 
     def last_dead_code(self) -> int:
         """The code of the last refusal."""
@@ -126,18 +136,32 @@ class TokenState:
                 return False
             if copy is not None and copy.value not in self._dead and token.generation < copy.generation:
                 return False
-            self._take(value, token.generation, token.life, asked_at + token.left)
-            return copy is None or copy.value != value
+            end = asked_at + token.left
+            if copy is not None and copy.value == value and copy.generation == token.generation:
+                self.unstored = False
+                if end > copy.end - TOLERANCE:
+                    # Nothing new. A store whose clock stepped back says that more is left than there is.
+                    return False
+            self._take(value, token.generation, token.life, end)
+            new = copy is None or copy.value != value
+            if new and self.usable:  # somebody's refresh worked
+                self.recovered()
+            return new
 
-    def take(self, value: Secret, generation: int, life: float, *, asked_at: float) -> None:
+    def take(self, value: Secret, generation: int, life: float, *, asked_at: float, stored: bool) -> None:
         """Keep a token that the platform issued to this process."""
         with self._lock:
             self._take(value, generation, life, asked_at + life)
+            self.unstored = not stored
+
+    def margin(self, life: float) -> float:
+        """Seconds before its end from which a token is not used any more."""
+        # Relative to the life, so that short lives leave room for use; half of a tiny one is better than none.
+        return min(max(min(self._policy.hard_window, 0.05 * life), 1.0), life / 2)
 
     def _take(self, value: Secret, generation: int, life: float, end: float) -> None:
         policy = self._policy
-        # Relative to the life, so that short lives leave room for use; half of a tiny one is better than none.
-        hard = end - min(max(min(policy.hard_window, 0.05 * life), 1.0), life / 2)
+        hard = end - self.margin(life)
         if self._stable:
             # Earlier than the overlap before its end the platform returns the same token again: asking would spin.
             jitter = random.uniform(0.0, min(policy.soft_jitter, policy.overlap / 5))
@@ -146,19 +170,20 @@ class TokenState:
             soft = end - min(life / 2, policy.soft_window) + random.uniform(0.0, 0.04 * life)
         self.copy = Copy(value, generation, life, min(soft, hard), hard, end)
         self.highest = max(self.highest, generation)
+        self.unstored = False
 
     def rest(self, seconds: float | None = None) -> None:
-        """Serve the copy for a while: until the next check, or for ``seconds`` when a refresh has to wait."""
-        copy = self.copy
-        if copy is None or not self.usable:
-            self.next_look = NEVER
-            return
-        now = self.clock()
-        if seconds is not None:
-            self.next_look = min(now + seconds, copy.hard)
-            return
+        """Serve the copy for a while: until the next check, and for at most ``seconds`` when a refresh has to wait."""
         interval = min(self._policy.check_interval * random.uniform(0.8, 1.2), self._policy.overlap / 5)
-        self.next_look = min(now + interval, copy.soft if now < copy.soft else copy.hard)
+        with self._lock:  # or a value that another thread reports dead just now would be handed out
+            copy, now = self.copy, self.clock()
+            if copy is None or not self.usable:
+                self.next_look = NEVER
+            elif seconds is not None:
+                # However long the cool-down: another process may have had more luck, or an operator may have acted.
+                self.next_look = min(now + min(seconds, interval), copy.hard)
+            else:
+                self.next_look = min(now + interval, copy.soft if now < copy.soft else copy.hard)
 
     # ---- failures
 
@@ -171,3 +196,6 @@ class TokenState:
         """A refresh worked."""
         self.last_error = None
         self.quiet_until = NEVER
+        self.replacement_paid = False
+        self.lonely_failures = 0
+        self.lonely_until = NEVER
