@@ -220,17 +220,9 @@ def test_random_is_for_jitter_only() -> None:
     assert users & makers == set()
 
 
-#: Known, and reported to its owner.
-ASSERTS = {"wxmp.tokens.redis"}
-
-
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="an assert narrows a type")) if name in ASSERTS else name
-        for name in SOURCES
-        if name != "wxmp.testing.token_store"  # a suite for pytest: its asserts are its purpose
-    ],
+    [name for name in SOURCES if name != "wxmp.testing.token_store"],  # a suite for pytest: its asserts are its purpose
 )
 def test_nothing_depends_on_assert(name: str) -> None:
     """``python -O`` takes no check away."""

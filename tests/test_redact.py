@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from wxmp._redact import MASK, SENSITIVE_NAMES, Secret, fingerprint, mask_fields, mask_url, scrub
+from wxmp._redact import MASK, SENSITIVE_NAMES, Secret, fingerprint, mask_fields, scrub
 
 PLAIN = "fake-appsecret-0123456789"
 
@@ -114,39 +114,10 @@ def test_fingerprints_tell_values_apart() -> None:
     assert fingerprint("token-1") != fingerprint("token-2")
 
 
-@pytest.mark.parametrize(
-    ("url", "masked"),
-    [
-        ("redis://user:pw@host:6379/0", "redis://user:***@host:6379/0"),
-        ("redis://:pw@host/0", "redis://:***@host/0"),
-        ("redis://pw@host/0", "redis://***@host/0"),
-        ("redis://user:p@w@host", "redis://user:***@host"),
-        ("redis:/user:pw@host/0", "redis:***@host/0"),
-        ("user:pw@host:6379/0", "user:***@host:6379/0"),
-        ("redis://user:p/w@host:6379/0", "***"),
-        ("redis://user:p#w@host:6379/0", "***"),
-        ("redis://user:p?w@host:6379/0", "***"),
-        ("rediss://host?password=pw&db=1", "rediss://host?password=***&db=1"),
-        ("http://[bad", "***"),
-        ("https://h/x?access_token=pw&openid=a%26b", "https://h/x?access_token=***&openid=a%26b"),
-        ("https://h/x?Secret=pw", "https://h/x?Secret=***"),
-        ("https://h/x?secret=pw&secret=pw", "https://h/x?secret=***&secret=***"),
-        ("https://h/x#access_token=pw", "https://h/x#access_token=***"),
-        ("https://h/x?code=pw#wechat_redirect", "https://h/x?code=***#wechat_redirect"),
-        ("redis://host:6379/0", "redis://host:6379/0"),
-        ("unix:///run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
-        ("", ""),
-    ],
-)
-def test_mask_url(url: str, masked: str) -> None:
-    """Passwords and sensitive parameters are masked, the rest stays readable, and doubt masks everything."""
-    assert mask_url(url) == masked
-
-
 @pytest.mark.parametrize("name", sorted(SENSITIVE_NAMES))
 def test_every_sensitive_name_is_masked(name: str) -> None:
     """Each listed name is masked in a query string and in JSON."""
-    assert PLAIN not in mask_url(f"https://h/?{name}={PLAIN}")
+    assert PLAIN not in mask_fields(f"https://h/?{name}={PLAIN}&a=1")
     assert PLAIN not in mask_fields(json.dumps({name: PLAIN}))
 
 

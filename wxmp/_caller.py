@@ -7,6 +7,7 @@ common happens here once.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeVar
 
@@ -50,8 +51,8 @@ NO_CODES: Final[frozenset[int]] = frozenset()
 
 _OK_STATUS: Final = range(200, 300)
 _SERVER_ERROR: Final = 500
-#: Bytes of an unreadable answer that are looked at for the error; the error keeps fewer.
-_EXCERPT: Final = 4096
+#: A whole number; they come as text at times.
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 class Tokens(Protocol):
@@ -187,8 +188,13 @@ class Caller:
         timeout: float | None,
     ) -> _Call:
         content: bytes | None = None
-        if endpoint.method == "POST" and files is None and (credentials is None or credentials.json is None):
+        if endpoint.method == "GET":
+            if json is not None or files is not None:
+                raise ConfigError("a GET carries params, no json and no files", field="json")
+        elif files is None:
             content = b"{}" if json is None else dumps(json, endpoint=endpoint.name)
+        elif json is not None:
+            raise ConfigError("a request has either json or files", field="files")
         return _Call(endpoint, params, content, files, form, credentials, timeout, endpoint.accepted_codes)
 
     async def _attempt(self, call: _Call, read: _Read[T]) -> T:
@@ -289,22 +295,13 @@ class Caller:
         endpoint = call.endpoint
         if reply.status not in _OK_STATUS:
             _refuse_status(endpoint, reply.status)
-        payload: JsonObject | None = None
-        problem = ""
-        try:
-            payload = loads(reply.content, endpoint=endpoint.name)
-        except ReplyError as error:
-            problem = error.message
-        if payload is None:  # raised out here, so that what could not be read does not stay attached unmasked
-            excerpt = reply.content[:_EXCERPT].decode("utf-8", "replace")
-            raise ReplyError(problem, endpoint=endpoint.name, body=_mask(excerpt, credentials))
+        payload = loads(reply.content, endpoint=endpoint.name, mask=lambda text: _mask(text, credentials))
         errcode = payload.get("errcode")
         if errcode in (None, 0):
             return payload
-        try:
-            number = int(errcode)  # numbers come as text at times
-        except (TypeError, ValueError):
-            raise ReplyError("errcode is not a number", endpoint=endpoint.name) from None
+        number = _number(errcode)
+        if number is None:
+            raise ReplyError("errcode is not a number", endpoint=endpoint.name)
         if number == 0 or number in call.accepted:
             payload["errcode"] = number
             return payload
@@ -318,6 +315,12 @@ class Caller:
         if reply.content[:1] == b"{":
             self._read(call, reply, credentials)
         return reply
+
+
+def _number(errcode: object) -> int | None:
+    if type(errcode) is int:
+        return errcode
+    return int(errcode) if isinstance(errcode, str) and _NUMBER.fullmatch(errcode) else None
 
 
 def _mask(text: str, credentials: Credentials | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MASK", "SENSITIVE_NAMES", "Secret", "fingerprint", "mask_fields", "mask_url", "scrub"]
+__all__ = ["MASK", "SENSITIVE_NAMES", "Secret", "fingerprint", "mask_fields", "scrub"]
 
 #: What stands where a credential was.
 MASK: Final = "***"
@@ -98,38 +98,6 @@ def fingerprint(value: str) -> str:
     import hashlib
 
     return hashlib.sha256(_bytes(value)).hexdigest()[:8]
-
-
-def mask_url(url: str) -> str:
-    """Return ``url`` with its password and the values of sensitive parameters replaced by ``***``."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # fails where a raw '/', '?' or '#' has cut a password in two
-    except ValueError:
-        return MASK  # what cannot be taken apart cannot be masked in part
-    netloc, path = parts.netloc, parts.path
-    if "@" in netloc:
-        userinfo, _, host = netloc.rpartition("@")
-        user, colon, _ = userinfo.partition(":")
-        netloc = f"{user}:{MASK}@{host}" if colon else f"{MASK}@{host}"
-    elif not netloc and "@" in path:
-        path = f"{MASK}@{path.rpartition('@')[2]}"  # a slash was forgotten: "redis:/user:password@host"
-    # Not urlunsplit(): it turns unix:///run/redis.sock into unix:/run/redis.sock.
-    start = f"{parts.scheme}:" if parts.scheme else ""
-    slashes = "//" if netloc or url[len(start) :].startswith("//") else ""
-    query, fragment = _mask_pairs(parts.query), _mask_pairs(parts.fragment)
-    return f"{start}{slashes}{netloc}{path}{query and '?' + query}{fragment and '#' + fragment}"
-
-
-def _mask_pairs(text: str) -> str:
-    if "=" not in text:
-        return text
-    from urllib.parse import parse_qsl, urlencode
-
-    pairs = parse_qsl(text, keep_blank_values=True)
-    return urlencode([(name, MASK if name.lower() in SENSITIVE_NAMES else value) for name, value in pairs], safe="*")
 
 
 def mask_fields(text: str) -> str:

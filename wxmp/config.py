@@ -29,9 +29,18 @@ class Platform:
 PRODUCTION: Final = Platform()
 
 
+#: Sums of decimal fractions are off by less than this.
+ROUNDING: Final = 1e-9
+
+
 def _positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
         raise ConfigError(f"{attribute.name} must be a number above 0", field=attribute.name)
+
+
+def _positive_whole(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{attribute.name} must be a whole number above 0", field=attribute.name)
 
 
 def _known_choice(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -67,7 +76,7 @@ class TokenPolicy:
     #: Stop using a token this long before its end (at most 5 % of its life).
     hard_window: float = attrs.field(default=60.0, validator=_positive)
     #: Dead tokens that may be replaced in one go ...
-    replacement_burst: int = attrs.field(default=10, validator=_positive)
+    replacement_burst: int = attrs.field(default=10, validator=_positive_whole)
     #: ... and the seconds until one more may be (600 for a test account with 200 token requests a day).
     replacement_refill: float = attrs.field(default=60.0, validator=_positive)
     #: Without store and without a usable token: ``local`` fetches one for this process, ``error`` raises
@@ -76,11 +85,11 @@ class TokenPolicy:
     on_store_down: Literal["auto", "local", "error"] = attrs.field(default="auto", validator=_known_choice)
 
     def __attrs_post_init__(self) -> None:
-        if self.lease < 2 * self.request_timeout:
+        if self.lease < 2 * self.request_timeout - ROUNDING:
             raise ConfigError(
                 "lease must be at least twice request_timeout: the holder has to stop before it ends", field="lease"
             )
-        if self.wait_timeout < self.lease + self.request_timeout:
+        if self.wait_timeout < self.lease + self.request_timeout - ROUNDING:
             raise ConfigError(
                 "wait_timeout must be at least lease + request_timeout: waiters outlive a holder that dies",
                 field="wait_timeout",

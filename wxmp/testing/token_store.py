@@ -141,9 +141,7 @@ class TokenStoreContract:
     ) -> None:
         lease = await self._lease(store, "broken", reason=LeaseReason.OPERATOR)
         assert lease.status is LeaseStatus.HELD
-        await store.fail(
-            KEY, owner="broken", fence=lease.fence, code=code, cool_down=cool_down, credential=credential
-        )
+        await store.fail(KEY, owner="broken", fence=lease.fence, code=code, cool_down=cool_down, credential=credential)
 
     async def _value(self, store: TokenStore, key: TokenKey = KEY) -> str | None:
         token = (await store.read(key)).token
@@ -489,7 +487,7 @@ class TokenStoreContract:
         assert (await self._forced(store)).status is LeaseStatus.HELD
 
     async def test_forced_refreshes_of_a_day_are_counted(self, store: TokenStore) -> None:
-        """After 20 forced refreshes of a day the next one has to wait for the day's end; the day after it counts anew."""
+        """After 20 forced refreshes the next one has to wait for the end of the day; then it counts anew."""
         for _ in range(FORCED_PER_DAY):
             assert (await self._forced(store)).status is LeaseStatus.HELD
             await self.advance(FORCED_GAP + 0.5)
@@ -635,9 +633,7 @@ class TokenStoreContract:
         """Who does not hold the lease has no say, with a wrong name or under a wrong fence."""
         fence = await self._hold(store, "first")
         owner = "second" if stranger == "owner" else "first"
-        await store.fail(
-            KEY, owner=owner, fence=fence - 1 if stranger == "fence" else fence, code=-1, cool_down=LONG
-        )
+        await store.fail(KEY, owner=owner, fence=fence - 1 if stranger == "fence" else fence, code=-1, cool_down=LONG)
         record = await store.read(KEY)
         assert record.failure is None
         assert record.lease_left > 0

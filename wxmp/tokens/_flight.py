@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,6 +21,7 @@ from wxmp.errors import (
     RateLimitError,
     TimedOutError,
     TokenStoreUnavailable,
+    TransportError,
     WxmpError,
     api_error,
 )
@@ -134,6 +136,12 @@ def code_of(error: WxmpError | None) -> int:
     return error.errcode if isinstance(error, APIError) else 0
 
 
+def _log_mistake(doing: str, error: Exception) -> None:
+    # Where it happened, but not what it says: an HTTP client's error can hold an address with the AppSecret in it.
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s failed with %s:\n%s", doing, type(error).__name__, where.rstrip())
+
+
 class Flight:
     """Runs once; :meth:`run` ends with a usable copy, or raises why there is none."""
 
@@ -167,8 +175,7 @@ class Flight:
             await self._give_back()
             self._pace(error)
             raise
-        except Exception as error:
-            # A mistake, here or in a callable of the user's. The callers catch WxmpError.
+        except Exception as error:  # noqa: BLE001 - a mistake, here or in a callable of the user's
             _log_mistake(f"looking after the token of {self._store.key.appid}", error)
             await self._give_back()
             failure = WxmpError(f"the token could not be looked after: {type(error).__name__}")
@@ -279,7 +286,7 @@ class Flight:
                 "another system refreshes AppID %s: %d tokens died before their time, one more is replaced every "
                 "%.0f s; the next in %.0f s",
                 self._store.key.appid,
-                int(self._policy.replacement_burst),
+                self._policy.replacement_burst,
                 self._policy.replacement_refill,
                 wait,
             )
@@ -355,9 +362,8 @@ class Flight:
             raise TimedOutError("the token request took too long", endpoint=self._plan.endpoint) from None
         except WxmpError:
             raise
-        except Exception as error:
-            # From the user's own HTTP client, or the callable that returns the AppSecret: the fleet backs off all the
-            # same, or every call would ask again.
+        except Exception as error:  # noqa: BLE001 - an HTTP client of the user's, the callable with the AppSecret
+            # The fleet backs off all the same, or every call would ask again.
             _log_mistake(f"asking for a token of {self._store.key.appid}", error)
             raise TransportError(
                 f"the token request failed: {type(error).__name__}", endpoint=self._plan.endpoint
@@ -434,9 +440,7 @@ class Flight:
         asked_at = self._state.clock()
         budget = None
         if reason is LeaseReason.DEAD and not self._state.replacement_paid:
-            budget = ReplacementBudget(
-                burst=int(self._policy.replacement_burst), refill=self._policy.replacement_refill
-            )
+            budget = ReplacementBudget(burst=self._policy.replacement_burst, refill=self._policy.replacement_refill)
         lease = await self._store.lease(
             owner=self._owner,
             ttl=self._policy.lease,
@@ -459,28 +463,40 @@ class Flight:
         wait = max(self._store.pause, POLL_FIRST)
         if state.usable and not self._operator:
             state.rest(wait)
+            if state.unstored:  # until it is stored, even if nobody calls
+                self._plan.look_later(wait)
             return
         choice = self._policy.on_store_down
         if choice == "auto":
             choice = "local" if self._store.key.channel == STABLE else "error"
-        if choice == "error" or self._held is not None:
+        # A forced refresh is counted in the store; without it, one that is not forced would return the same token.
+        forced = self._operator and self._store.key.channel == STABLE
+        if choice == "error" or self._held is not None or forced:
+            what = "a refresh has to wait for it" if state.usable else "there is no usable token in memory"
             unavailable = TokenStoreUnavailable(
-                "the token store cannot be reached, and there is no usable token in memory", store=self._store.name
+                f"the token store cannot be reached, and {what}", store=self._store.name
             )
             unavailable.__cause__ = cause
             state.keep_quiet(unavailable, min(wait, QUIET))
+            state.rest(wait)
             raise unavailable from cause
+        if state.clock() < state.lonely_until and state.last_error is not None and not self._operator:
+            error = state.last_error.fresh()
+            state.keep_quiet(error, min(state.lonely_until - state.clock(), QUIET))
+            raise error
         started = state.clock()
         try:
             grant = await self._obtain_alone()
         except WxmpError as error:
-            self._note(error, cool_down_after(code_of(error), 1), state.clock() - started)
-            # Nobody shares this failure: keep quiet here for as long as a fleet would.
-            state.keep_quiet(error, cool_down_after(code_of(error), 1))
+            # Nobody shares this failure: wait here as a fleet would, and go on looking for the store meanwhile.
+            state.lonely_failures += 1
+            cool_down = cool_down_after(code_of(error), state.lonely_failures)
+            state.lonely_until = state.clock() + cool_down
+            self._note(error, cool_down, state.clock() - started)
             raise error.fresh() from None
         # Wall clock, because Redis counts its fences by it: what is stored later must not look older than this.
         generation = max(state.highest + 1, int(time.time() * 1000))
-        self._keep(grant, generation, reason="store_down", elapsed=state.clock() - started)
+        self._keep(grant, generation, reason="store_down", elapsed=state.clock() - started, stored=False)
         self._plan.look_later(wait)
 
     async def _obtain_alone(self) -> Grant:

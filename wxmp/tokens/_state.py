@@ -151,6 +151,8 @@ class TokenState:
     def take(self, value: Secret, generation: int, life: float, *, asked_at: float, stored: bool) -> None:
         """Keep a token that the platform issued to this process."""
         with self._lock:
+            if self.usable and self.copy is not None and self.copy.generation > generation:
+                return  # another event loop was quicker
             self._take(value, generation, life, asked_at + life)
             self.unstored = not stored
 

@@ -103,15 +103,18 @@ def host_clock(wall: Callable[[], float]) -> Clock:
     It is the time since boot, named by the boot: suspend counts, a changed wall clock does not. Where there is none,
     it is ``wall``.
     """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        # a container may shift the clock for itself
-        namespace = str(TIME_NAMESPACE.readlink()) if TIME_NAMESPACE.is_symlink() else ""
-        clock = time.CLOCK_BOOTTIME
-        time.clock_gettime(clock)
-    except (OSError, AttributeError):
-        return Clock("wall", wall)
-    return Clock(f"boot {boot} {namespace}".strip(), lambda: time.clock_gettime(clock))
+    if sys.platform == "linux":
+        try:
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+            # a container may shift the clock for itself
+            namespace = str(TIME_NAMESPACE.readlink()) if TIME_NAMESPACE.is_symlink() else ""
+            clock = time.CLOCK_BOOTTIME
+            time.clock_gettime(clock)
+        except (OSError, AttributeError):
+            pass
+        else:
+            return Clock(f"boot {boot} {namespace}".strip(), lambda: time.clock_gettime(clock))
+    return Clock("wall", wall)
 
 
 @attrs.frozen
@@ -219,7 +222,7 @@ class FileTokenStore(TokenStore):
         self._clock = host_clock(wall) if clock is None else Clock("given", clock)
         self._warned: set[str] = set()
         self._swept: set[TokenKey] = set()
-        self._seen: dict[TokenKey, tuple[tuple[int, ...], bytes]] = {}
+        self._seen: dict[TokenKey, tuple[tuple[int, ...], Secret]] = {}
         self._executor: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         _STORES.add(self)
@@ -413,7 +416,7 @@ class FileTokenStore(TokenStore):
             seen = self._seen.get(key)
             with contextlib.suppress(OSError):
                 if seen is not None and seen[0] == _stamp(path.lstat()):
-                    return seen[1]
+                    return seen[1].reveal().encode("latin-1")
         try:
             # O_NONBLOCK: to open a named pipe would wait for its other end
             number = os.open(path, os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0))
@@ -432,7 +435,7 @@ class FileTokenStore(TokenStore):
                 return self._no_record(path, problem)
             content = file.read(SIZE_MAX + 1)
         if keep and self._wall() - found.st_mtime > STAMP_DOUBT:
-            self._seen[key] = (_stamp(found), content)
+            self._seen[key] = (_stamp(found), Secret(content.decode("latin-1")))
         return content
 
     def _parse(self, key: TokenKey, content: bytes, now: Now) -> Stored:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
+import itertools
 import os
 import secrets
 import time
@@ -23,7 +23,7 @@ import attrs
 
 from wxmp._redact import fingerprint
 from wxmp.config import TokenPolicy
-from wxmp.errors import APIError, ConfigError, DeadTokenError, TimedOutError, TokenStoreError, WxmpError
+from wxmp.errors import APIError, ConfigError, DeadTokenError, ReplyError, TimedOutError, TransportError, WxmpError
 from wxmp.tokens._flight import POLL_FIRST, Fetch, Flight, FlightPlan, Grant, is_permanent
 from wxmp.tokens._guard import StoreGuard
 from wxmp.tokens._report import Reporter
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from wxmp.tokens.store import TokenKey, TokenStore
 
 __all__ = ["Fetch", "Grant", "TokenKeeper", "TokenStatus"]
-
-logger = logging.getLogger("wxmp.token")
 
 #: For how long a path that fails with every token cannot cause replacements, in seconds.
 PENALTY: Final = 60.0
@@ -124,7 +122,7 @@ class TokenKeeper:
         self._flights: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
         self._timers: dict[asyncio.AbstractEventLoop, asyncio.TimerHandle] = {}
         self._owner = secrets.token_hex(8)
-        self._number = 0
+        self._numbers = itertools.count(1)
 
     # ---- what callers use
 
@@ -156,7 +154,7 @@ class TokenKeeper:
             value = self.peek()
             if value is not None:
                 return value
-            error = self._recent_error() or await self._join(LeaseReason.DUE, deadline - self._clock())
+            error = self._recent_error() or await self._wait_for(self._flight(), deadline - self._clock())
             if error is None and self._clock() < deadline:
                 continue
             if error is None:
@@ -176,10 +174,17 @@ class TokenKeeper:
         Raises:
             RateLimitError: Forced refreshes are limited to 20 a day, 30 s apart.
         """
-        running = self._flights.get(asyncio.get_running_loop())
-        if running is not None:  # it may have begun without the operator's reason
-            await asyncio.wait({running}, timeout=self._policy.wait_timeout)
-        error = await self._join(LeaseReason.OPERATOR, self._policy.wait_timeout)
+        loop = asyncio.get_running_loop()
+        deadline = self._clock() + self._policy.wait_timeout
+        # One that runs may have begun without the operator's reason; and when it ends, others may start the next.
+        while (running := self._flights.get(loop)) is not None and not running.done():
+            await asyncio.wait({running}, timeout=max(deadline - self._clock(), 0.0))
+            if not running.done():
+                _raise_again(self._too_late())
+        task = self._flight(LeaseReason.OPERATOR)
+        error = await self._wait_for(task, deadline - self._clock())
+        if error is None and (task is None or task.cancelled()):
+            error = TimedOutError("the refresh was cancelled", endpoint=self._endpoint)
         if error is not None:
             _raise_again(error)
         return await self.get()
@@ -250,10 +255,11 @@ class TokenKeeper:
             return task
         if self._closed:
             return None
-        for other in [other for other in self._flights if other.is_closed()]:
-            del self._flights[other]
-        self._number += 1
-        flight = Flight(self._plan, reason, f"{self._owner}.{self._number}")
+        for other in [*self._flights, *self._timers]:  # another thread may change them meanwhile
+            if other.is_closed():
+                self._flights.pop(other, None)
+                self._timers.pop(other, None)
+        flight = Flight(self._plan, reason, f"{self._owner}.{next(self._numbers)}")
         # Its own context: the flight outlives the call that started it and must not carry that call's request or span.
         task = loop.create_task(flight.run(), name="wxmp-token-flight", context=contextvars.Context())
         self._flights[loop] = task
@@ -265,13 +271,11 @@ class TokenKeeper:
         if self._flights.get(loop) is task:
             del self._flights[loop]
         # Fetched here, so that nobody is told that it was never retrieved.
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, WxmpError):
-            logger.error("the token flight of %s failed", self.key.appid, exc_info=error)
+        if not task.cancelled():
+            task.exception()
 
-    async def _join(self, reason: LeaseReason, patience: float) -> WxmpError | None:
+    async def _wait_for(self, task: asyncio.Task[None] | None, patience: float) -> WxmpError | None:
         """Wait for a flight; return the error it ended with, if any."""
-        task = self._flight(reason)
         if task is None:
             return ConfigError("the client is closed: make a new one", field="client")
         # Not `await task`: a cancelled waiter would take the flight down for all others.
@@ -310,9 +314,9 @@ def _raise_again(error: WxmpError) -> NoReturn:
 
 def _is_final(error: WxmpError) -> bool:
     """Tell whether waiting is pointless."""
-    if isinstance(error, DeadTokenError | TokenStoreError | ConfigError):
-        return True
-    return isinstance(error, APIError) and is_permanent(error.errcode)
+    if isinstance(error, APIError):
+        return isinstance(error, DeadTokenError) or is_permanent(error.errcode)
+    return not isinstance(error, TransportError | ReplyError)
 
 
 _KEEPERS: Final[weakref.WeakSet[TokenKeeper]] = weakref.WeakSet()

@@ -642,7 +642,8 @@ class RedisTokenStore(TokenStore):
             return _Line(self._given, self._timeout)
         from redis.asyncio import ConnectionPool
 
-        assert self._url is not None  # noqa: S101 - the constructor set one of the three
+        if self._url is None:
+            raise ConfigError("source is neither a URL, a client nor a pool", field="source")
         return _Line(ConnectionPool.from_url(self._url.reveal(), **_tamed(self._url)), self._timeout)
 
     def _understand(self, key: TokenKey, answer: object) -> _Answer:
