@@ -65,7 +65,7 @@ def free_port() -> int:
 
 def _ask(url: str, args: tuple[Any, ...]) -> Any:
     pool = redis.ConnectionPool.from_url(url, socket_timeout=5, socket_connect_timeout=5, protocol=2)
-    connection = pool.make_connection()
+    connection: Any = pool.make_connection()
     connection.retry = Retry(NoBackoff(), 0)
     try:
         connection.connect()
@@ -146,8 +146,10 @@ class RedisServer:
         log = Path(self._folder.name) / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-                + ["--dir", self._folder.name, "--daemonize", "no", *self._options],
+                [
+                    *(binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"),
+                    *("--dir", self._folder.name, "--repl-diskless-sync-delay", "0", *self._options),
+                ],
                 stdout=output,
                 stderr=output,
             )

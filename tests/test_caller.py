@@ -14,7 +14,7 @@ import pytest
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._redact import Secret
-from wxmp._transport import Credentials, FilePart
+from wxmp._request import Credentials, FilePart
 from wxmp.errcodes import DEAD_TOKEN_CODES
 from wxmp.errors import (
     AccountError,
@@ -36,7 +36,7 @@ from wxmp.retry import RetryPolicy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from wxmp._transport import WireRequest
+    from wxmp._request import WireRequest
 
 RID = "5f9d2a1b-0a1b2c3d-4e5f6a7b"
 APPSECRET = "fake-appsecret"

@@ -26,9 +26,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.raw_server import Exchange, RawServer
-from wxmp import _transport
+from wxmp import _user_client
 from wxmp._redact import Secret
-from wxmp._transport import Credentials, FilePart, Transport, WireRequest
+from wxmp._request import Credentials, FilePart, WireRequest
+from wxmp._transport import Transport
 from wxmp.errors import WxmpError
 
 if TYPE_CHECKING:
@@ -325,7 +326,7 @@ def test_the_true_address_prints_without_its_query() -> None:
     """The objects that carry the query to the wire hide it from whoever prints, compares, copies or pickles them."""
     for library in (httpx, httpx2):
         clean = library.URL("https://api.weixin.qq.com/cgi-bin/user/info")
-        sealed = _transport._sealed_class(library.URL)(clean, Secret(f"/cgi-bin/user/info?access_token={TOKEN}"))
+        sealed = _user_client._sealed_class(library.URL)(clean, Secret(f"/cgi-bin/user/info?access_token={TOKEN}"))
         assert sealed.raw_path == f"/cgi-bin/user/info?access_token={TOKEN}".encode()
         assert sealed.query == f"access_token={TOKEN}".encode()
         assert sealed.params["access_token"] == TOKEN

@@ -22,9 +22,10 @@ import pytest
 import respx
 
 from tests.raw_server import Exchange, RawServer
-from wxmp import _transport
+from wxmp import _transport, _user_client
 from wxmp._redact import Secret
-from wxmp._transport import Credentials, FilePart, Transport, WireReply, WireRequest
+from wxmp._request import Credentials, FilePart, WireReply, WireRequest
+from wxmp._transport import Transport
 from wxmp.errors import ConfigError, ReplyError, TimedOutError, TransportError
 
 if TYPE_CHECKING:
@@ -531,7 +532,7 @@ async def test_cookies_are_forgotten(server, transport) -> None:
     await transport.send(get())
     await transport.send(get())
     assert server.exchanges[1].header("cookie") is None
-    assert list(transport._client.cookies.jar) == []
+    assert list(transport._client._client.cookies.jar) == []
 
 
 async def test_proxies_of_the_environment_are_ignored(server, transport, monkeypatch) -> None:
@@ -1254,6 +1255,26 @@ async def test_a_stream_has_a_total_deadline(server, transport) -> None:
     assert await server.all_closed()
 
 
+@pytest.mark.parametrize("kind", ["own", "user"])
+async def test_a_stream_is_read_once_and_while_it_is_open(server, kind) -> None:
+    """Before, after and a second time are mistakes; reading on could read what belongs to another call by now."""
+    server.answer = lambda exchange: exchange.reply(b"abc")
+    async with client_of(kind) as client:
+        transport = Transport(base_url=server.url, http_client=client)
+        stream = transport.stream(get())
+        with pytest.raises(ConfigError, match="not open"):
+            await anext(stream.aiter_bytes())
+        async with stream as reply:
+            assert b"".join([piece async for piece in reply.aiter_bytes()]) == b"abc"
+            with pytest.raises(ConfigError, match="read already"):
+                await anext(reply.aiter_bytes())
+        async with stream as reply:
+            pass
+        with pytest.raises(ConfigError, match="not open"):
+            await anext(reply.aiter_bytes())
+        await transport.aclose()
+
+
 async def test_a_cut_stream_is_an_error(server, transport) -> None:
     """A body that ends too soon is not taken for complete."""
 
@@ -1383,9 +1404,9 @@ class TextReader(httpx.AsyncBaseTransport):
 
 @pytest.fixture
 def _unlearned() -> Iterator[None]:
-    _transport._TEXT_READERS.clear()
+    _user_client._TEXT_READERS.clear()
     yield
-    _transport._TEXT_READERS.clear()
+    _user_client._TEXT_READERS.clear()
 
 
 @pytest.mark.usefixtures("_unlearned")
@@ -1400,6 +1421,22 @@ async def test_a_transport_that_reads_the_address_as_text_is_found_out() -> None
         reply = await transport.send(post(b'{"a":1}', credentials=WITH_TOKEN))
         assert reply.content == b'{"a":1}'
         assert reader.urls[2:] == [f"https://api.weixin.qq.com/x?access_token={TOKEN}"]
+        await transport.aclose()
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+async def test_a_client_that_bypasses_its_transports_is_found_out(library) -> None:
+    """What went out by a way we do not know went out without query and body; its answer is not passed off as one."""
+
+    class Detour(library.AsyncClient):
+        def _transport_for_url(self, url: Any) -> Any:
+            return library.MockTransport(lambda request: library.Response(200, json={"errcode": 41001}))
+
+    async with Detour() as client:
+        transport = Transport(base_url="https://api.weixin.qq.com", http_client=client)
+        with pytest.raises(ConfigError, match="bypasses") as caught:
+            await transport.send(INFO)
+        assert caught.value.field == "http_client"
         await transport.aclose()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wxmp._transport import FilePart
+    from wxmp._request import FilePart
     from wxmp.client import Client
     from wxmp.config import PRODUCTION, Platform, TokenPolicy
     from wxmp.errors import (
@@ -70,7 +70,7 @@ __all__ = [
 # Names load when they are first asked for: `import wxmp` costs no HTTP library, and a process that only catches errors
 # never loads one.
 _HOMES = {
-    "wxmp._transport": ("FilePart",),
+    "wxmp._request": ("FilePart",),
     "wxmp.client": ("Client",),
     "wxmp.config": ("PRODUCTION", "Platform", "TokenPolicy"),
     "wxmp.events": ("Event",),

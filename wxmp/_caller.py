@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeVar
 import attrs
 
 from wxmp._redact import scrub
-from wxmp._transport import Credentials, WireRequest
+from wxmp._request import Credentials, WireRequest
 from wxmp._wire import dumps, loads
 from wxmp.errors import (
     APIError,
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from wxmp._redact import Secret
-    from wxmp._transport import FilePart, Transport, WireReply
+    from wxmp._request import FilePart, WireReply
+    from wxmp._transport import Transport
     from wxmp._wire import JsonObject
     from wxmp.retry import RetryPolicy
 

@@ -82,9 +82,11 @@ def loads(body: bytes, *, endpoint: str = "", mask: Callable[[str], str] | None 
     Raises:
         ReplyError: It is not JSON (truncated, HTML, empty, nested beyond reason) or not an object.
     """
-    text = body.decode("utf-8", "replace").lstrip("\ufeff")
+    text = body.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     try:
-        value = _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text)
+        if end != len(text):  # decode() looks for blanks around the value, at the price of two regular expressions
+            value = _DECODER.decode(text)
     except (ValueError, RecursionError):
         problem = "the answer is not JSON"
     else:
@@ -217,6 +219,7 @@ def _converter(*, detailed: bool = False) -> Converter:
     converter.register_unstructure_hook(datetime, _write_datetime)
     converter.register_structure_hook_func(_is_json, lambda value, _: value)
     converter.register_structure_hook_factory(_is_absent_or_scalar, _absent_or_scalar_reader)
+    converter.register_structure_hook_func(_is_absent_or_text, _read_absent_or_text)
     converter.register_structure_hook_factory(_is_open_enum, _open_enum_reader)
     converter.register_structure_hook_factory(_is_tuple, lambda cls: _tuple_reader(cls, converter))
     converter.register_structure_hook_factory(attrs.has, lambda cls: _record_reader(cls, converter))
@@ -233,8 +236,10 @@ class _UnfitError(ValueError):
 
 
 def _read_str(value: object, _: object) -> str:
-    if isinstance(value, str):
+    if type(value) is str:
         return value
+    if isinstance(value, str):
+        return str(value)
     if value is None:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -317,6 +322,17 @@ def _is_absent_or_scalar(cls: object) -> bool:
     """``int | None`` and the like, text excepted."""
     parts = _parts(cls)
     return len(parts) == 2 and NoneType in parts and any(part in _SCALARS for part in parts)
+
+
+def _is_absent_or_text(cls: object) -> bool:
+    """``str | None``; cattrs would find out anew for each value which of the two it is."""
+    return set(_parts(cls)) == {str, NoneType}
+
+
+def _read_absent_or_text(value: object, _: object) -> str | None:
+    if value is None or type(value) is str:
+        return value
+    return _read_str(value, _)
 
 
 def _absent_or_scalar_reader(cls: object) -> Callable[[object, object], object]:

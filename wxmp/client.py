@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._redact import Secret, fingerprint
-from wxmp._transport import Credentials, Transport
+from wxmp._request import Credentials
+from wxmp._transport import Transport
 from wxmp.config import PRODUCTION, Platform, TokenPolicy
 from wxmp.errors import ConfigError, ReplyError
 from wxmp.retry import RetryPolicy
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from wxmp._transport import FilePart
+    from wxmp._request import FilePart
     from wxmp._wire import JsonObject, JsonValue
     from wxmp.api.blacklist import BlacklistAPI
     from wxmp.api.custom import CustomAPI

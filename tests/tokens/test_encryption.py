@@ -132,14 +132,14 @@ def place(request, tmp_path):
         return lambda codec: FileTokenStore(folder, codec=codec), load, save
     server = request.getfixturevalue("redis_server")
 
-    def load(key):
+    def load_hash(key):
         flat = server.command("HGETALL", f"wxmp:{{{key.appid}}}:{key.channel}:1")
         return {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
 
-    def save(key, fields):
+    def save_hash(key, fields):
         server.command("HSET", f"wxmp:{{{key.appid}}}:{key.channel}:1", *[x for pair in fields.items() for x in pair])
 
-    return lambda codec: RedisTokenStore(server.url, codec=codec, timeout=10), load, save
+    return lambda codec: RedisTokenStore(server.url, codec=codec, timeout=10), load_hash, save_hash
 
 
 async def test_the_token_is_not_in_the_store(place):

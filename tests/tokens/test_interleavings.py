@@ -20,7 +20,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from tests.redis_server import RedisServer, find_server
+from tests.redis_server import GivenServer, RedisServer, find_server
 from tests.tokens.conftest import VirtualClock, let_redis_age
 from wxmp.tokens.file import FileTokenStore
 from wxmp.tokens.memory import MemoryTokenStore
@@ -247,7 +247,7 @@ class OnFile(Interleavings):
 
 
 class OnRedis(Interleavings):
-    server: RedisServer
+    server: GivenServer | RedisServer
 
     def make(self):
         self.server.flush()

@@ -29,4 +29,6 @@ def field_of(reply: JsonObject, name: str, endpoint: Endpoint) -> object:
 
 def without_verdict(reply: JsonObject) -> JsonObject:
     """Return an answer without ``errcode`` and ``errmsg``: they are judged, and no record has a place for them."""
+    if "errcode" not in reply and "errmsg" not in reply:  # many successes carry no verdict at all
+        return reply
     return {name: value for name, value in reply.items() if name not in ("errcode", "errmsg")}

@@ -70,6 +70,8 @@ def check_openid(endpoint: Endpoint, openid: object, *, field: str = "openid") -
     Raises:
         ArgumentError: It is no text, or empty (40003).
     """
+    if type(openid) is str and openid and not openid.isspace():  # nearly always; a call costs this check each time
+        return openid
     return check_text(endpoint, field, openid, errcode=OPENID_INVALID)
 
 

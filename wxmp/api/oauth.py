@@ -10,7 +10,7 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._redact import Secret
-from wxmp._transport import Credentials
+from wxmp._request import Credentials
 from wxmp._wire import JsonObject, decode
 from wxmp.api._answers import field_of, without_verdict
 from wxmp.api._checks import check_openid, check_text, refusal

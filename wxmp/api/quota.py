@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._transport import Credentials
+from wxmp._request import Credentials
 from wxmp._wire import JsonObject, decode
 from wxmp.api._answers import without_verdict
 from wxmp.api._checks import check_text, refusal

@@ -35,6 +35,8 @@ REMARK_CHARS: Final = 30
 
 #: The language of place names: 简体, 繁体, English.
 Language = Literal["zh_CN", "zh_TW", "en"]
+#: The same, to check against without asking ``typing`` each time.
+LANGUAGES: Final[tuple[str, ...]] = get_args(Language)
 
 
 class SubscribeScene(StrEnum):
@@ -296,5 +298,5 @@ class UserAPI:
 
 
 def _check_lang(endpoint: Endpoint, lang: object) -> None:
-    if lang is not None and lang not in get_args(Language):
-        raise refusal(endpoint, "lang", 40035, f"must be one of {', '.join(get_args(Language))}")
+    if lang is not None and lang not in LANGUAGES:
+        raise refusal(endpoint, "lang", 40035, f"must be one of {', '.join(LANGUAGES)}")

@@ -21,6 +21,9 @@ T = TypeVar("T")
 #: After a failure the store is left alone for this long at first and at most, in seconds.
 BREAKER_FIRST: Final = 0.5
 BREAKER_LONGEST: Final = 5.0
+#: A time limit that is noticed this many times too late was missed by this process (stopped, or its event loop was
+#: busy), not by the store.
+OVERSLEPT: Final = 1.5
 #: After a failed write the store counts as down until a write works, or until nothing failed for this long, in seconds.
 FORGIVEN: Final = 60.0
 #: Giving a lease back at the end of a client's life takes at most this long: less than closing waits, in seconds.
@@ -131,9 +134,17 @@ class StoreGuard:
     async def _run(self, operation: Callable[[], Awaitable[T]], answers: type[T], *, write: bool = True) -> T:
         if self.pause > 0:
             raise StoreDownError from TokenStoreError("left alone after a failure", store=self.name)
+        started = self._clock()
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await operation()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    answer = await operation()
+            except TimeoutError:
+                if self._clock() - started < OVERSLEPT * self._timeout:
+                    raise
+                # Every verb may be repeated: what took effect already is renewed, or refused and then read.
+                async with asyncio.timeout(self._timeout):
+                    answer = await operation()
         except TokenStoreError as error:
             raise self._down(error, write=write) from error
         except TimeoutError:

@@ -53,7 +53,7 @@ from wxmp.tokens.store import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from redis.asyncio import ConnectionPool, Redis
+    from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 __all__ = ["RedisTokenStore"]
 
@@ -422,7 +422,7 @@ class RedisTokenStore(TokenStore):
 
     def __init__(
         self,
-        source: str | Redis | ConnectionPool,
+        source: str | Redis | ConnectionPool | RedisCluster,
         *,
         prefix: str = "wxmp",
         timeout: float = 1.0,

@@ -1,0 +1,195 @@
+"""What is asked and what is answered: records without any machinery, and how their values are written in a URL.
+
+Nothing here waits, opens or sends; a family can build a request, and a test an answer, without loading an HTTP library.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import attrs
+
+from wxmp._redact import Secret
+from wxmp.errors import ConfigError
+
+__all__ = ["Credentials", "FilePart", "WireReply", "WireRequest", "encode_query", "refuse_control"]
+
+_MARK_LENGTH: Final = 12
+_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]*")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Credentials:
+    """What authorises a request; it is added below the client's logging.
+
+    Args:
+        params: Query parameters, for example ``{"access_token": Secret(...)}``.
+        json: Fields merged into the JSON body; a ``Secret`` anywhere inside is revealed there.
+    """
+
+    __slots__ = ("json", "marks", "params", "query")
+
+    def __init__(self, params: Mapping[str, Secret] | None = None, json: Mapping[str, object] | None = None) -> None:
+        self.params: Mapping[str, Secret] = {} if params is None else params
+        self.json = json
+        #: The parameters as they go into the URL, encoded once.
+        self.query = Secret("&".join([f"{name}={_quote(value.reveal())}" for name, value in self.params.items()]))
+        #: What an answer's headers must not repeat. Short values (an AppID's part, a flag) are no secrets.
+        self.marks = tuple(
+            _quote(value.reveal()).encode() for value in self.params.values() if len(value.reveal()) >= _MARK_LENGTH
+        )
+
+    def __repr__(self) -> str:
+        names = ", ".join([*self.params, *(self.json or ())])
+        return f"<Credentials {names}>"
+
+    def values(self) -> list[str]:
+        """Return every secret text inside, for scrubbing messages."""
+        found: list[str] = []
+        for value in self.params.values():
+            found += (value.reveal(), _quote(value.reveal()))
+        pending: list[object] = list((self.json or {}).values())
+        while pending:
+            item = pending.pop()
+            if isinstance(item, Secret):
+                found.append(item.reveal())
+            elif isinstance(item, Mapping):
+                pending += item.values()
+            elif isinstance(item, list | tuple):
+                pending += item
+        return found
+
+
+@attrs.frozen(repr=False, eq=False)
+class FilePart:
+    """One file of a multipart upload; read piece by piece, never as a whole.
+
+    Args:
+        name: The form field, for example ``"media"``.
+        filename: What the platform is told; sent as raw UTF-8, because it ignores the ``filename*`` form.
+        content: Bytes, a path, or an asynchronous iterator of bytes. An iterator can be sent once.
+        content_type: Its MIME type.
+        size: Bytes an iterator will give. Without it the request has no Content-Length and is sent in chunks.
+
+    Raises:
+        ConfigError: A name holds a control character.
+    """
+
+    name: str
+    filename: str
+    content: bytes | Path | AsyncIterator[bytes]
+    content_type: str = "application/octet-stream"
+    size: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        refuse_control("name", self.name)
+        refuse_control("filename", self.filename)
+        refuse_control("content_type", self.content_type)
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the content can be sent a second time."""
+        return isinstance(self.content, bytes | Path)
+
+    def __repr__(self) -> str:
+        return f"<FilePart {self.name}>"
+
+
+@attrs.frozen(repr=False, eq=False)
+class WireRequest:
+    """One HTTP request to the platform.
+
+    Args:
+        method: ``"GET"`` or ``"POST"``.
+        path: A constant path such as ``"/cgi-bin/user/info"``; never a URL, never with a query.
+        params: Query parameters. ``None`` values are left out, ``bool`` becomes ``true``/``false``.
+        content: A JSON body, encoded already.
+        files: Parts of a multipart upload, instead of ``content``.
+        form: Plain fields of a multipart upload.
+        credentials: What authorises the request.
+        origin: Another host than the transport's base URL, for example ``"https://mp.weixin.qq.com"``. Credentials go
+            there only if it is one of the transport's ``allowed_origins``.
+        endpoint: For errors and logs; method and path if empty.
+        timeout: Seconds for the whole request, instead of the transport's.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str | int | bool | None] | None = None
+    content: bytes | None = None
+    files: Sequence[FilePart] | None = None
+    form: Mapping[str, str] | None = None
+    credentials: Credentials | None = None
+    origin: str | None = None
+    endpoint: str = ""
+    timeout: float | None = None
+
+    @property
+    def label(self) -> str:
+        """What errors and logs call it."""
+        return self.endpoint or f"{self.method} {self.path}"
+
+    @property
+    def replayable(self) -> bool:
+        """Whether this request can be sent a second time."""
+        return not self.files or all(part.replayable for part in self.files)
+
+    def __repr__(self) -> str:
+        return f"<WireRequest {self.label}>"
+
+
+@attrs.frozen(repr=False, eq=False)
+class WireReply:
+    """An answer: status, headers (lower-case names), decoded body. Its ``repr`` shows no content: it can be a token."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def __repr__(self) -> str:
+        return f"<WireReply {self.status}, {len(self.content)} bytes>"
+
+
+def encode_query(params: Mapping[str, str | int | bool | None] | None) -> str:
+    """Return ``params`` as they go into the URL; whatever a value holds stays inside its parameter.
+
+    Raises:
+        ConfigError: A value has no obvious form on the wire; ``field`` names its parameter.
+    """
+    if not params:
+        return ""
+    pairs = []
+    for name, value in params.items():
+        if value is None:
+            continue
+        if value is True or value is False:
+            text = "true" if value else "false"
+        elif isinstance(value, str):
+            try:
+                text = _quote(value)
+            except UnicodeEncodeError:
+                raise ConfigError(f"{name} holds half a surrogate pair, which has no UTF-8 form", field=name) from None
+        elif isinstance(value, int):
+            text = str(int(value))
+        else:
+            raise ConfigError(f"{name} must be str, int, bool or None, not {type(value).__name__}", field=name)
+        pairs.append(f"{_quote(name)}={text}")
+    return "&".join(pairs)
+
+
+def _quote(value: str) -> str:
+    return value if _SAFE.fullmatch(value) else quote(value, safe="")
+
+
+def refuse_control(field: str, value: object) -> None:
+    """Refuse what could end a header line and begin another.
+
+    Raises:
+        ConfigError: ``value`` is no text, or holds a control character.
+    """
+    if not isinstance(value, str) or _UNPRINTABLE.search(value):
+        raise ConfigError(f"{field} must be a text without control characters", field=field)
