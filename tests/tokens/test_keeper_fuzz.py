@@ -335,7 +335,8 @@ class Process:
         if self.freezes == freezes:
             assert self.world.clock.now - started <= 1.1, "aclose() took too long"
         assert not keeper._flights, "a flight outlived aclose()"
-        assert not keeper._timers, "a timer outlived aclose()"
+        timers = [timer for timer in self.loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+        assert not any(timer._callback == keeper._flight for timer in timers), "a timer outlived aclose()"
 
     def flights(self) -> list[asyncio.Task[Any]]:
         return [task for task in asyncio.all_tasks(self.loop) if task.get_name() == "wxmp-token-flight"]
@@ -364,6 +365,7 @@ class World:
         self.store = Store(self)
         self.stable, self.life = stable, life
         self.platform_fault = ""
+        self.platform_fault_ends = self.store_fault_ends = -math.inf
         self.rude_hook = False
         self.events: list[str] = []
         self.running: list[tuple[Process, int, float]] = []
@@ -418,6 +420,10 @@ class World:
     # ---- time
 
     def settle(self) -> None:
+        if self.store.fault and self.clock.now >= self.store_fault_ends:
+            self.store.fault = ""
+        if self.platform_fault and self.clock.now >= self.platform_fault_ends:
+            self.platform_fault, self.platform.always = "", None
         quiet = False
         while not quiet:
             quiet = True
@@ -436,6 +442,7 @@ class World:
         while True:
             self.settle()
             moments = [process.frozen_until for process in self.processes if process.frozen]
+            moments += [end for end in (self.store_fault_ends, self.platform_fault_ends) if end > self.clock.now]
             moments += [
                 when
                 for process in self.processes
@@ -461,6 +468,19 @@ class World:
                 process.spawn(process.call())
             self.advance(step)
             spent += step
+
+    def rush(self, seconds: float) -> None:
+        """A call every 10 ms in every process: the store must not notice."""
+        self.allow_time(seconds)
+        before, frozen = self.store.operations, sum(process.freezes for process in self.processes)
+        for _ in range(round(seconds * 100)):
+            for process in self.processes:
+                process.spawn(process.call())
+            self.advance(0.01)
+        if frozen == sum(process.freezes for process in self.processes):
+            made = self.store.operations - before
+            allowed = len(self.processes) * (16 + 12 * seconds)
+            assert made <= allowed, f"{made} store operations, {allowed:.0f} allowed"
 
     def allow_time(self, seconds: float) -> None:
         # Renewal at half of the life; the stable channel returns the same token until its last minutes.
@@ -489,6 +509,9 @@ class World:
 
     def on_traffic(self, process: Process, seconds: float) -> None:
         self.traffic(seconds)
+
+    def on_rush(self, process: Process, seconds: float) -> None:
+        self.rush(min(seconds, 2.0))
 
     def on_silence(self, process: Process, seconds: float) -> None:
         self.allow_time(seconds)
@@ -521,17 +544,15 @@ class World:
         self.deaths.append(self.clock.now)
 
     def on_platform(self, process: Process, seconds: float, fault: str = "busy") -> None:
-        seconds = min(seconds, 300.0) if fault in ("busy", "hang", "rude") else min(seconds, 40.0)
-        self.platform_fault = fault
+        seconds = min(seconds, 40.0 if fault == "permanent" else 300.0)
+        self.platform_fault, self.platform_fault_ends = fault, self.clock.now + seconds
         self.platform.always = {
             "busy": busy(),
             "permanent": api_error(40164, "invalid ip", token_request=True),
         }.get(fault)
         self.excuse(seconds + AFTERMATH)
-        self.allowed += 7 * len(self.processes)
-        self.traffic(seconds)
-        self.platform_fault, self.platform.always = "", None
-        self.allowed += 7
+        self.allowed += 7 * len(self.processes) + 7
+        self.rush(min(seconds, 1.0))
 
     def on_busy(self, process: Process, seconds: float) -> None:
         self.on_platform(process, seconds, "busy")
@@ -551,13 +572,11 @@ class World:
 
     def _store(self, fault: str, seconds: float) -> None:
         seconds = min(seconds, 400.0)
-        self.store.fault = fault
+        self.store.fault, self.store_fault_ends = fault, self.clock.now + seconds
         self.excuse(seconds + 20)
         self.store_trouble(seconds)
         self.allowed += 3 * len(self.processes)
-        self.traffic(seconds)
-        self.store.fault = ""
-        self.store_trouble(0)
+        self.rush(min(seconds, 1.0))
 
     def on_store_down(self, process: Process, seconds: float) -> None:
         self._store("down", seconds)
@@ -631,7 +650,8 @@ class World:
     # ---- the end
 
     def heal_and_check(self) -> None:
-        """Every fault is over: within a minute every call works at once, and closing leaves nothing behind."""
+        """Every fault is over: within a minute every call works at once and all share one token; closing is clean."""
+        self.store_fault_ends = self.platform_fault_ends = self.clock.now
         frozen = max((process.frozen_until for process in self.processes), default=0.0)
         if frozen > self.clock.now:
             self.advance(frozen - self.clock.now + 0.001)
@@ -643,8 +663,14 @@ class World:
         self.losses.clear()
         self.deaths.clear()
         self.traffic(10.0)
+        shared = self.store._records[self.key].gen
+        self.traffic(40.0)
+        token = self.store._records[self.key].token(self.store._now())
+        assert token is not None, "the store was left empty"
+        assert self.platform.good(Secret(token.value)), "the token in the store is dead"
         for process in self.processes:
-            assert process.keeper.peek is not None
+            generation = process.keeper.status().generation
+            assert generation >= shared, f"process {process.number} still has an older token than the store"
             process.spawn(process.close(process.keeper))
         self.advance(1.2)
         self.collect()
@@ -665,7 +691,7 @@ class World:
 ACTIONS = [
     "traffic",
     "traffic",
-    "traffic",
+    "rush",
     "silence",
     "burst",
     "kill",
@@ -1080,6 +1106,20 @@ async def test_a_store_that_always_says_changed_is_asked_with_pauses(fleet: Flee
     with pytest.raises(WxmpError):
         await keeper.get()
     assert seen <= 400
+
+
+@scenario()
+async def test_a_caller_is_not_kept_longer_by_a_long_flight(fleet: Fleet) -> None:
+    """A holder dies with a long lease, and the platform is slow: an error after 15 s; the flight still lands."""
+    keeper = fleet.keeper()
+    await fleet.store.lease(keeper.key, owner="dead", ttl=14.8, expect=0)
+    fleet.platform.script.append(4.9)
+    started = now()
+    with pytest.raises(TransportError):
+        await keeper.get()
+    assert 14.9 <= now() - started <= 15.05
+    await asyncio.sleep(5)
+    assert keeper.peek() is not None
 
 
 @scenario()
