@@ -44,6 +44,7 @@ class Row:
     given_ratio: float | None = None
     #: Limit of our figure itself, or of the ratio.
     at_most: float | None = None
+    at_least: float | None = None
     ratio_at_most: float | None = None
     ratio_at_least: float | None = None
     #: All rounds, ours and the peer's.
@@ -62,6 +63,8 @@ class Row:
         """The limit in words."""
         if self.at_most is not None:
             return f"<= {self.at_most:g} {self.unit}".rstrip()
+        if self.at_least is not None:
+            return f">= {self.at_least:g} {self.unit}".rstrip()
         if self.ratio_at_most is not None:
             return f"<= {self.ratio_at_most:g}x"
         return f">= {self.ratio_at_least:g}x" if self.ratio_at_least is not None else ""
@@ -71,6 +74,8 @@ class Row:
         """Whether the limit is kept; ``None`` if there is none."""
         if self.at_most is not None:
             return self.ours <= self.at_most
+        if self.at_least is not None:
+            return self.ours >= self.at_least
         if self.ratio is None:
             return None
         if self.ratio_at_most is not None:

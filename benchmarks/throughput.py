@@ -34,7 +34,8 @@ def measure(quick: bool) -> list[Row]:
                 new[way] += seen - before - 1
                 made[way] += calls
     return [
-        # Not gated: 100 calls of 40 ms are 2500 a second at most, which bounds the ratio by what httpx can do here.
+        # Not gated: 100 calls of 40 ms are 2500 a second at most, so the ratio is bounded by what httpx can do on the
+        # machine at hand. The last row gates what any machine can be held to.
         Row(
             claim=f"calls/s, 100 at a time, server takes {DELAY_MS} ms",
             unit="/s",
@@ -60,6 +61,7 @@ def measure(quick: bool) -> list[Row]:
             claim="share of what the server's 40 ms allow",
             unit="%",
             ours=statistics.median(found["wxmp"]) / (CONCURRENCY / DELAY_MS * 1000) * 100,
+            at_least=75,
         ),
     ]
 

@@ -99,7 +99,8 @@ class FilePart:
         return f"<FilePart {self.name}>"
 
 
-@attrs.frozen(repr=False, eq=False)
+# Not frozen: a frozen class sets each field through object.__setattr__, and one of these is made for every attempt.
+@attrs.define(repr=False, eq=False)
 class WireRequest:
     """One HTTP request to the platform.
 

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from wxmp._caller import Caller, Endpoint
 from wxmp._redact import Secret, fingerprint
 from wxmp._request import Credentials
-from wxmp._transport import Transport
 from wxmp.config import PRODUCTION, Platform, TokenPolicy
 from wxmp.errors import ConfigError, ReplyError
 from wxmp.retry import RetryPolicy
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from wxmp._request import FilePart
+    from wxmp._transport import Transport
     from wxmp._wire import JsonObject, JsonValue
     from wxmp.api.blacklist import BlacklistAPI
     from wxmp.api.custom import CustomAPI
@@ -110,6 +110,10 @@ class Client:
         self._own_store = token_store is None
         self._store: TokenStore = token_store if token_store is not None else MemoryTokenStore()
         self._on_event = on_event
+        # Here and not above: the HTTP library is half of the import, and whoever only needs the name `Client` (a module
+        # that annotates, a command line that prints its help) should not pay for it.
+        from wxmp._transport import Transport
+
         self._transport = Transport(base_url=self._platform.api, timeout=timeout, http_client=http_client)
         # Token requests have connections of their own: calls that use up the pool must not starve them.
         self._token_transport = Transport(
