@@ -79,7 +79,11 @@ def test_keys_that_cannot_work_are_refused(keys):
     assert "AAAA" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", [bytes(32), "A" * 43 + "=", Secret("A" * 43 + "="), AESGCMCodec.generate_key()])
+@pytest.mark.parametrize(
+    "key",
+    [bytes(32), "A" * 43 + "=", Secret("A" * 43 + "="), AESGCMCodec.generate_key()],
+    ids=["bytes", "text", "secret", "generated"],
+)
 def test_keys_come_as_bytes_text_or_secret(key):
     """Each form of a key works."""
     codec = AESGCMCodec([key])
