@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Run:
     """A demo that runs; its processes are collected while it does."""
 
@@ -40,6 +44,8 @@ class Run:
             text=True,
             encoding="utf-8",
             start_new_session=True,
+            # A shell that starts us in the background lets its children ignore Ctrl-C, and that is inherited.
+            preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it takes no lock
         )
         self.output = ""
         self.children: set[int] = set()
