@@ -37,7 +37,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report --fail-under=90
+	$(BIN)/python -m coverage report --fail-under=95
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

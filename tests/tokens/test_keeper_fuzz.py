@@ -376,7 +376,7 @@ class World:
         #: Times at which a holder may have been lost: each can cost its lease.
         self.losses: list[float] = []
         self.store_trouble_until = -math.inf
-        self.killed_at = -math.inf
+        self.killed_at = self.doubted_until = -math.inf
         self.deaths: list[float] = []
         self.steps = 0
         self.snapshot: Any = {}
@@ -389,9 +389,11 @@ class World:
         self.complaints.append(f"at {self.clock.now - 1000:.3f}: {complaint}")
 
     def check_overlap(self, asking: Process) -> None:
-        if self.clock.now < self.store_trouble_until:
+        if self.clock.now < self.store_trouble_until or not asking.keeper.status().store_up:
             return
         for other, freezes, started in self.running:
+            if not other.keeper.status().store_up:
+                continue  # it thawed with a failure of long ago, and asks for itself
             if other.freezes == freezes and not other.frozen and started >= self.store_trouble_until:
                 self.blame(f"processes {other.number} and {asking.number} ask the platform at the same time")
 
@@ -413,6 +415,8 @@ class World:
         record = self.store._records.get(self.key)
         if isinstance(error, APIError) and record is not None and record.eu > now * 1000 and record.ef:
             return  # a person has to act, and the cool-down runs
+        if record is not None and record.ef >= 4:
+            return  # so many failures in a row, the last one just now: the cool-down is longer than a call waits
         if isinstance(error, DeadTokenError) and sum(now - 3600 < when for when in self.deaths) >= 8:
             return
         self.blame(f"a call that began at {started - 1000:.3f} failed without a reason: {error!r}")
@@ -536,7 +540,9 @@ class World:
         self.deaths.append(self.clock.now)
         self.allowed += 8
         if self.stable:
-            self.excuse(AFTERMATH)  # a force has to wait until 30 s after the last one
+            # A force has to wait until 30 s after the last one, and for a minute a confirmed token is not doubted.
+            self.excuse(RECOVERY + 20)
+            self.doubted_until = self.clock.now + RECOVERY + 20
 
     def on_outsider(self, process: Process, seconds: float) -> None:
         self.platform.issue()
@@ -657,8 +663,9 @@ class World:
             self.advance(frozen - self.clock.now + 0.001)
         record = self.store._records.get(self.key)
         cooling = (record.eu / 1000 - self.clock.now + 2) if record is not None and record.ef else 0.0
-        self.excuse(max(RECOVERY, cooling))
-        self.traffic(max(RECOVERY, cooling) + 0.1, calls=30)
+        patience = max(RECOVERY, cooling, self.doubted_until - self.clock.now)
+        self.excuse(patience)
+        self.traffic(patience + 0.1, calls=30)
         self.excused_until = -math.inf
         self.losses.clear()
         self.deaths.clear()
@@ -919,6 +926,34 @@ async def test_forced_refresh_needs_the_store(fleet: Fleet) -> None:
         await keeper.refresh()
     assert fleet.platform.count == 1
     assert keeper.peek() == token
+
+
+@scenario(stable=True)
+async def test_one_path_that_refuses_every_token_does_not_stop_all_others(fleet: Fleet) -> None:
+    """Refused, forced, refused again: the platform calls the token current, so it is served; nobody asks in vain."""
+    keeper, other = fleet.keeper(), fleet.keeper()
+    first = await keeper.get()
+    assert await other.get() == first
+    keeper.report_dead(first, 40001)
+    second = await keeper.get()
+    other.report_dead(first, 40001)
+    assert await other.get() == second
+    assert [force for _, force in fleet.platform.requests] == [False, False, False, True]
+    keeper.report_dead(second, 40001)
+    other.report_dead(second, 40001)
+    started = now()
+    assert [await keeper.get(), await other.get()] == [second, second]
+    assert now() - started <= 5
+    asked = fleet.platform.count
+    assert asked <= 6
+    for process in (keeper, other):
+        assert process.report_dead(second, 40001) is False
+        assert process.peek() == second
+    await asyncio.sleep(61)
+    keeper.report_dead(second, 40001)
+    third = await keeper.get()
+    assert third != second
+    assert fleet.platform.good(third)
 
 
 @scenario()

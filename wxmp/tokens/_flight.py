@@ -102,10 +102,9 @@ class FlightPlan:
 class _WithheldError(Exception):
     """The store does not allow a forced refresh now."""
 
-    def __init__(self, error: RateLimitError, wait: float) -> None:
+    def __init__(self, error: RateLimitError) -> None:
         super().__init__(error)
         self.error = error
-        self.wait = wait
 
 
 def cool_down_after(code: int, count: int) -> float:
@@ -305,9 +304,8 @@ class Flight:
             count = lease.failure.count + 1 if lease.failure is not None else 1
             await self._failed(error, cool_down_after(code_of(error), count), code_of(error), started=started)
         except _WithheldError as withheld:
-            # Nothing went wrong at the platform: an operator's wish leaves no trace, a dead token is tried again later.
-            cool = 0.0 if self._operator else min(withheld.wait, HOLD_OFF)
-            await self._failed(withheld.error, cool, 0, started=started)
+            # Nothing went wrong at the platform: an operator's wish leaves no trace.
+            await self._failed(withheld.error, 0.0, 0, started=started)
         else:
             if grant is None or self._held is None:  # somebody else's token was adopted while we asked
                 self._state.rest()
@@ -328,7 +326,15 @@ class Flight:
         if not await self._renew(expect, LeaseReason.DUE):
             return None
         grant = await self._fetch(force=False)
-        return await self._force(expect) if self._state.is_dead(grant.value) else grant
+        if not self._state.is_dead(grant.value):
+            return grant
+        try:
+            return await self._force(expect)
+        except _WithheldError:
+            # Nothing newer can be had, and the platform says twice that this is the current token: more likely one path
+            # answers 40001 for a reason of its own. Held back, the token would be missing to all others.
+            self._state.exhume(grant.value)
+            return grant
 
     async def _force(self, expect: int) -> Grant | None:
         return await self._fetch(force=True) if await self._renew(expect, LeaseReason.FORCED) else None
@@ -350,7 +356,7 @@ class Flight:
                 advice="Wait: the limit is the platform's, and it is counted in the token store.",
                 scope="day" if lease.wait > MINUTE else "minute",
             )
-            raise _WithheldError(refusal, lease.wait)
+            raise _WithheldError(refusal)
         raise TimedOutError("the lease was lost to another process", endpoint=self._plan.endpoint)
 
     async def _fetch(self, *, force: bool) -> Grant:

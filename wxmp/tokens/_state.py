@@ -28,6 +28,8 @@ HOLD_OFF: Final = 30.0
 #: The store's word on when a token ends may differ this much from what is known already, in seconds: the answers took
 #: time on their way.
 TOLERANCE: Final = 1.0
+#: For how long reports about a value are ignored that was refused and is current all the same, in seconds.
+CONFIRMED: Final = 60.0
 #: Values and paths that are remembered as refused.
 REMEMBERED: Final = 32
 NEVER: Final = float("-inf")
@@ -82,7 +84,10 @@ class TokenState:
         self.lonely_until = NEVER
         self._stable = channel == STABLE
         self._policy = policy
-        self._dead: OrderedDict[Secret, int] = OrderedDict()
+        #: Refused values: with which code, and the generation of the copy at that time.
+        self._dead: OrderedDict[Secret, tuple[int, int]] = OrderedDict()
+        #: The value that the platform calls current although it was refused, and until when to believe that.
+        self._confirmed: tuple[Secret | None, float] = (None, NEVER)
         self.reset_lock()
 
     def reset_lock(self) -> None:
@@ -114,15 +119,29 @@ class TokenState:
     def bury(self, value: Secret, code: int) -> None:
         """Remember that the platform refused ``value`` with ``code``."""
         with self._lock:
-            self._dead[value] = code
+            self._dead[value] = (code, self.copy.generation if self.copy is not None else self.highest)
             while len(self._dead) > REMEMBERED:
                 self._dead.popitem(last=False)
             if self.copy_is_dead:
                 self.next_look = NEVER
 
+    def exhume(self, value: Secret) -> None:
+        """Forget that ``value`` was refused: the platform calls it current all the same."""
+        with self._lock:
+            self._exhume(value)
+
+    def _exhume(self, value: Secret) -> None:
+        self._dead.pop(value, None)
+        self._confirmed = (value, self.clock() + CONFIRMED)
+
+    def is_confirmed(self, value: Secret) -> bool:
+        """Tell whether reporting ``value`` dead is of no use at present."""
+        confirmed, until = self._confirmed
+        return confirmed == value and self.clock() < until
+
     def last_dead_code(self) -> int:
         """The code of the last refusal."""
-        return next(reversed(self._dead.values()), 40001)
+        return next(reversed(self._dead.values()), (40001, 0))[0]
 
     # ---- the copy
 
@@ -132,8 +151,10 @@ class TokenState:
         with self._lock:
             copy = self.copy
             self.highest = max(self.highest, token.generation)
-            if value in self._dead:
+            if token.generation <= self._dead.get(value, (0, 0))[1]:
                 return False
+            if value in self._dead:  # another process has asked since
+                self._exhume(value)
             if copy is not None and copy.value not in self._dead and token.generation < copy.generation:
                 return False
             end = asked_at + token.left

@@ -196,7 +196,7 @@ class TokenKeeper:
         if copy is not None and copy.value != value:
             state.bury(value, code)
             return True
-        if self._clock() < self._penalties.get(path, float("-inf")):
+        if self._clock() < self._penalties.get(path, float("-inf")) or state.is_confirmed(value):
             return False
         if not state.is_dead(value):
             state.bury(value, code)
