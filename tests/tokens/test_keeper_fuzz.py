@@ -770,6 +770,19 @@ def play(processes: int, stable: bool, life: float, story: Story, *, eager: bool
     eager=False,
     story=[("traffic", 1, 0.003), ("freeze", 1, 1700.0)],
 )
+@example(  # a refresh that fails while the old token works
+    processes=2,
+    stable=False,
+    life=1200.0,
+    eager=False,
+    story=[
+        ("traffic", 0, 200.0),
+        ("silence", 0, 200.0),
+        ("traffic", 0, 200.0),
+        ("busy", 0, 45.0),
+        ("traffic", 0, 45.0),
+    ],
+)
 @example(processes=1, stable=False, life=7200.0, eager=False, story=[("store_garbage", 0, 0.08)])
 @example(processes=2, stable=False, life=90.0, eager=False, story=[("store_rude", 0, 0.003)])
 @example(processes=3, stable=True, life=1200.0, eager=False, story=[("rude", 1, 1700.0), ("busy", 1, 1700.0)])
@@ -1169,6 +1182,17 @@ async def test_closing_while_the_store_hangs_leaves_no_task(fleet: Fleet) -> Non
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "wxmp-token-flight"]
     with pytest.raises(ConfigError):
         await caller
+
+
+@scenario()
+async def test_closing_leaves_no_timer(fleet: Fleet) -> None:
+    """A token that waits for the store to come back does not keep a closed client's timer alive."""
+    keeper = fleet.keeper()
+    fleet.store.down.add("commit")
+    await keeper.get()
+    await keeper.aclose()
+    timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    assert not [timer for timer in timers if timer._callback == keeper._flight and not timer.cancelled()]
 
 
 @scenario()
