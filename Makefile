@@ -23,7 +23,7 @@ $(VENV)/.user: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.user
 	@echo "installing what tests and checks need"
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[cli,simulator,encryption,fastapi,aiohttp]"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[cli,simulator,fastapi,aiohttp]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -17,8 +17,13 @@
     │  ├─ NotFoundError              no such menu, user, template                         (46003 46004 40037)
     │  ├─ ArgumentError (ValueError) the payload is not acceptable          .field        (47001 and most 40xxx)
     │  └─ BusyError                  the platform says: try again                         (-1)
-    └─ TokenStoreError               the token store failed                 .store
-       └─ TokenStoreUnavailable      ... and there is no usable token in memory
+    ├─ TokenStoreError               the token store failed                 .store
+    │  └─ TokenStoreUnavailable      ... and there is no usable token in memory
+    └─ WebhookError                  a push is refused                      .code .status
+       ├─ SignatureError             not authentic, stale, repeated, or of the wrong mode (403)
+       ├─ DecryptError               signed, but it does not open            (403)
+       ├─ MalformedError             unusable (400), too large (413)
+       └─ WebhookStoreError          dedupe or activity store failed        .store
 
 Every class takes keyword arguments, survives ``pickle`` and ``copy``, and shows no credential.
 """
@@ -44,15 +49,20 @@ __all__ = [
     "BusyError",
     "ConfigError",
     "DeadTokenError",
+    "DecryptError",
+    "MalformedError",
     "NotAuthorizedError",
     "NotFoundError",
     "RateLimitError",
     "RecipientError",
     "ReplyError",
+    "SignatureError",
     "TimedOutError",
     "TokenStoreError",
     "TokenStoreUnavailable",
     "TransportError",
+    "WebhookError",
+    "WebhookStoreError",
     "WxmpError",
     "api_error",
 ]
@@ -285,6 +295,59 @@ class TokenStoreError(WxmpError):
 
 class TokenStoreUnavailable(TokenStoreError):  # noqa: N818 - the name of the specification
     """The token store cannot be reached and no usable token is in memory."""
+
+
+class WebhookError(WxmpError):
+    """A push is refused. The message is for the operator's log: whoever sent the push learns nothing but the status.
+
+    Attributes:
+        code: Number of the platform's own helper library (-40001 signature, -40007 decryption, -40002 unreadable ...).
+        status: HTTP status of the answer.
+    """
+
+    _fields = ("message", "code", "status")
+
+    def __init__(self, message: str, *, code: int = 0, status: int = 403) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class SignatureError(WebhookError):
+    """The push is not authentic: signature, age, a repeated request, or plain text where encryption is configured."""
+
+    def __init__(self, message: str, *, code: int = -40001, status: int = 403) -> None:
+        super().__init__(message, code=code, status=status)
+
+
+class DecryptError(WebhookError):
+    """The push is signed but does not open. All reasons look alike on purpose."""
+
+    def __init__(
+        self,
+        message: str = "the push does not open: wrong EncodingAESKey or AppID, or a damaged body",
+        *,
+        code: int = -40007,
+        status: int = 403,
+    ) -> None:
+        super().__init__(message, code=code, status=status)
+
+
+class MalformedError(WebhookError):
+    """The push cannot be used: no XML or JSON, no message in it, or too large."""
+
+    def __init__(self, message: str, *, code: int = -40002, status: int = 400) -> None:
+        super().__init__(message, code=code, status=status)
+
+
+class WebhookStoreError(WebhookError):
+    """The store of a webhook (deduplication, activity) failed; ``__cause__`` holds the error of the backend."""
+
+    _fields = ("message", "store")
+
+    def __init__(self, message: str, *, store: str = "") -> None:
+        super().__init__(message, status=503)
+        self.store = store
 
 
 _CLASSES: Final[Mapping[Kind, type[APIError]]] = {
