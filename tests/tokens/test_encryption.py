@@ -112,13 +112,6 @@ def test_cryptography_is_loaded_with_the_first_token():
     subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
 
 
-def test_a_missing_library_is_named(monkeypatch):
-    """Without cryptography the codec says at once what to install."""
-    monkeypatch.setattr("wxmp.tokens.encryption.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"wxmp-sdk\[encryption\]"):
-        AESGCMCodec([OLD])
-
-
 @pytest.fixture(params=["file", "redis"])
 def place(request, tmp_path):
     """Where records are, as functions: make a store, read and write the raw fields of a key."""

@@ -1,4 +1,4 @@
-"""Encryption of tokens at rest. Needs ``pip install "wxmp-sdk[encryption]"``.
+"""Encryption of tokens at rest.
 
 ``cryptography`` is imported with the first token, not with this module.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from wxmp._redact import Secret
@@ -51,10 +50,8 @@ class AESGCMCodec:
             keys: Each 32 bytes, or their base64 text. The first encrypts, all of them decrypt.
 
         Raises:
-            ConfigError: No key, one of another length, or ``cryptography`` is not installed.
+            ConfigError: No key, or one of another length.
         """
-        if find_spec("cryptography") is None:
-            raise ConfigError('encryption needs: pip install "wxmp-sdk[encryption]"', field="codec")
         if isinstance(keys, str | bytes | Secret) or not keys:
             raise ConfigError("keys must be a list with at least one key", field="keys")
         self._keys = [Secret(base64.b64encode(_key_bytes(key)).decode()) for key in keys]
