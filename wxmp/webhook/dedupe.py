@@ -54,9 +54,7 @@ class DedupeStore(abc.ABC):
     """
 
     @abc.abstractmethod
-    async def begin(
-        self, key: str, *, replay: str = "", replay_for: float = 0.0, lease: float, keep: float
-    ) -> Claim:
+    async def begin(self, key: str, *, replay: str = "", replay_for: float = 0.0, lease: float, keep: float) -> Claim:
         """Announce a delivery, or look again for a connection that waits.
 
         Args:
@@ -148,9 +146,11 @@ class MemoryDedupe(DedupeStore):
     def __len__(self) -> int:
         return len(self._pushes)
 
-    async def begin(
-        self, key: str, *, replay: str = "", replay_for: float = 0.0, lease: float, keep: float
-    ) -> Claim:
+    def __contains__(self, key: object) -> bool:
+        """Whether a push is remembered."""
+        return key in self._pushes
+
+    async def begin(self, key: str, *, replay: str = "", replay_for: float = 0.0, lease: float, keep: float) -> Claim:
         """See :meth:`DedupeStore.begin`."""
         now = self._clock()
         if replay:

@@ -156,9 +156,9 @@ class Dispatcher:
 def route_of(handler: Any) -> Route:
     """Look at a handler: it must be asynchronous, and take the push and perhaps the client."""
     name = getattr(handler, "__qualname__", type(handler).__name__)
-    call = handler if inspect.isroutine(handler) else getattr(type(handler), "__call__", handler)
-    inner = getattr(handler, "func", None)  # functools.partial
-    if not any(inspect.iscoroutinefunction(candidate) for candidate in (handler, call, inner)):
+    # An object is asynchronous by its method, and a functools.partial by its function.
+    method = getattr(type(handler), "__call__", None)  # noqa: B004
+    if not any(map(inspect.iscoroutinefunction, (handler, method, getattr(handler, "func", None)))):
         raise ConfigError(
             f"{name} is not asynchronous: write 'async def', and 'await asyncio.to_thread(...)' around what blocks. "
             "A handler in a thread could not be stopped, and every other message would wait for a free thread",

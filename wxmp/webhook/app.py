@@ -1,0 +1,431 @@
+"""One account's webhook (接收消息与事件的服务器配置): everything between a web framework and your handlers."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import attrs
+
+from wxmp.errors import ConfigError, MalformedError, WebhookError, WxmpError
+from wxmp.webhook.dedupe import DedupeStore, MemoryDedupe
+from wxmp.webhook.delivery import Deliveries, DeliveryPolicy, Work
+from wxmp.webhook.dispatch import Dispatcher
+from wxmp.webhook.gate import Gate
+from wxmp.webhook.parsing import identity, read_push
+from wxmp.webhook.replies import as_reply, late_message, render
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from wxmp.client import Client
+    from wxmp.webhook.activity import ActivityLog, Outcome
+    from wxmp.webhook.asgi import WebhookASGI
+    from wxmp.webhook.gate import Mode, Opened
+    from wxmp.webhook.messages import Push
+    from wxmp.webhook.replies import Reply
+
+__all__ = ["Webhook", "WebhookAnswer"]
+
+logger = logging.getLogger("wxmp.webhook")
+
+#: Seconds around the server's clock in which a push is fresh.
+WINDOW: Final = 300.0
+#: Bytes of a request body; the platform's own are a few thousand.
+MAX_BODY: Final = 1 << 20
+#: A refusal of one kind is logged once in this many seconds: whoever sends nonsense must not fill the disk.
+LOG_EVERY: Final = 10.0
+
+PLAIN: Final = "text/plain; charset=utf-8"
+XML: Final = "application/xml; charset=utf-8"
+JSON: Final = "application/json; charset=utf-8"
+
+H = TypeVar("H", bound="Callable[..., Awaitable[Reply | str | None]]")
+
+
+@attrs.frozen
+class WebhookAnswer:
+    """What goes back over HTTP, for an adapter to send as it is."""
+
+    status: int
+    body: bytes = attrs.field(repr=False)
+    content_type: str = PLAIN
+
+
+#: Says "handled, nothing to show", and is never encrypted.
+SUCCESS: Final = WebhookAnswer(200, b"success")
+#: One text for every refusal. What was wrong stands in the log.
+REFUSED: Final = b"refused\n"
+
+
+class Webhook:
+    """What WeChat pushes to one account: verified, decrypted, handled once, answered in time (接收消息与事件).
+
+    ::
+
+        hook = Webhook(token="...", encoding_aes_key="...", appid="wx...")
+
+
+        @hook.on(TextMessage)
+        async def echo(message: TextMessage) -> str:
+            return message.content
+
+
+        app = hook.asgi()
+
+    Handlers are asynchronous. They return a reply, a text, or ``None`` for nothing to show, and take the message and,
+    by the name ``client``, the client. One that outlives its connections is answered by a customer-service message,
+    if there is a client; without one the answer is dropped with a warning.
+
+    A push is handled once in this process; :class:`~wxmp.webhook.RedisDedupe` makes that once in a fleet.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        encoding_aes_key: str | None = None,
+        appid: str,
+        mode: Mode | None = None,
+        previous: Iterable[tuple[str, str | None]] = (),
+        window: float | None = WINDOW,
+        max_body: int = MAX_BODY,
+        clock: Callable[[], float] = time.time,
+        dedupe: DedupeStore | None = None,
+        client: Client | None = None,
+        activity: ActivityLog | None = None,
+        delivery: DeliveryPolicy | None = None,
+        original_id: str | None = None,
+    ) -> None:
+        """Check the settings. Nothing is opened.
+
+        Args:
+            token: The Token (令牌) of the account's server settings, 3 to 32 letters and digits.
+            encoding_aes_key: The EncodingAESKey (消息加解密密钥), 43 characters.
+            appid: The account's AppID.
+            mode: ``"safe"`` (安全模式), ``"compatible"`` (兼容模式) or ``"plain"`` (明文模式), as set in the console.
+                Safe when there is a key. It is never taken from the request. In plain mode the signature does not
+                cover the body: whoever has seen one request can send others.
+            previous: Pairs of Token and EncodingAESKey that are still accepted while they are changed. The answer goes
+                out under the pair that opened the push.
+            window: Seconds around the server's clock in which a push is fresh; ``None`` accepts any age.
+            max_body: Most bytes of a request.
+            clock: Seconds since 1970.
+            dedupe: Where deliveries of one push meet; :class:`~wxmp.webhook.MemoryDedupe` if absent, which is right
+                for a single process.
+            client: For handlers that ask for it and for late answers. It is not closed here.
+            activity: Keeps who wrote when, and what the menu was answered.
+            delivery: Time limits and what happens at their end.
+            original_id: The account's original id (``gh_...``). When given, a push for another account is refused.
+
+        Raises:
+            ConfigError: A setting cannot work; it names the field.
+        """
+        self._gate = Gate(
+            token=token,
+            encoding_aes_key=encoding_aes_key,
+            appid=appid,
+            mode=mode,
+            previous=previous,
+            window=window,
+            max_body=max_body,
+            clock=clock,
+            original_id=original_id,
+        )
+        self._appid = appid
+        self._max_body = max_body
+        self._clock = clock
+        self._client = client
+        self._activity = activity
+        self._dedupe = dedupe if dedupe is not None else MemoryDedupe()
+        self._dispatcher = Dispatcher()
+        policy = delivery if delivery is not None else DeliveryPolicy()
+        self._deadline = policy.deadline
+        self._deliveries = Deliveries(self._dedupe, policy)
+        self._refusals: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def from_env(cls, prefix: str = "WXMP_", **settings: Any) -> Self:
+        """Make a webhook from environment variables.
+
+        Args:
+            prefix: In front of ``APPID``, ``CALLBACK_TOKEN``, ``ENCODING_AES_KEY`` (optional), ``CALLBACK_MODE``
+                (optional).
+            settings: Further arguments, see :class:`Webhook`.
+
+        Raises:
+            ConfigError: A variable is missing or cannot work; it names the variable.
+        """
+        for name in ("APPID", "CALLBACK_TOKEN"):
+            if not os.environ.get(prefix + name):
+                raise ConfigError(f"set the environment variable {prefix}{name}", field=prefix + name)
+        values: dict[str, Any] = {
+            "appid": os.environ[f"{prefix}APPID"],
+            "token": os.environ[f"{prefix}CALLBACK_TOKEN"],
+            "encoding_aes_key": os.environ.get(f"{prefix}ENCODING_AES_KEY") or None,
+            "mode": os.environ.get(f"{prefix}CALLBACK_MODE") or None,
+        }
+        return cls(**{**values, **settings})
+
+    def __repr__(self) -> str:
+        return f"Webhook(appid={self._appid!r}, mode={self.mode!r}, handlers={len(self._dispatcher)})"
+
+    @property
+    def appid(self) -> str:
+        """The account's AppID."""
+        return self._appid
+
+    @property
+    def mode(self) -> Mode:
+        """``"safe"``, ``"compatible"`` or ``"plain"``."""
+        return self._gate.mode
+
+    @property
+    def activity(self) -> ActivityLog | None:
+        """The activity log, if there is one."""
+        return self._activity
+
+    # ---- handlers
+
+    def on(self, *records: type[Push]) -> Callable[[H], H]:
+        """Register a handler for classes of records: ``@hook.on(TextMessage)``.
+
+        A base class takes everything below it that has no handler of its own: ``Message``, ``EventPush``, ``Push``.
+
+        Raises:
+            ConfigError: No class of records, one that has a handler, or a handler that cannot work.
+        """
+        if not records:
+            raise ConfigError("hook.on() needs a class of records: @hook.on(TextMessage)", field="record")
+
+        def register(handler: H) -> H:
+            for record in records:
+                self._dispatcher.add_class(record, handler)
+            return handler
+
+        return register
+
+    def on_event(self, event: str, *, key: str | None = None, prefix: str | None = None) -> Callable[[H], H]:
+        """Register a handler for an event by its name, in any case: ``@hook.on_event("CLICK", key="help")``.
+
+        Args:
+            event: The name, as in ``Event`` of the push.
+            key: Only with this ``EventKey``. The key of a follow through a QR code begins with ``qrscene_``.
+            prefix: Only with an ``EventKey`` that begins so. A whole key comes first, then the longest prefix.
+
+        Raises:
+            ConfigError: The place is taken, or the handler cannot work.
+        """
+
+        def register(handler: H) -> H:
+            self._dispatcher.add_event(event, handler, key=key, prefix=prefix)
+            return handler
+
+        return register
+
+    def default(self, handler: H) -> H:
+        """Register the handler for everything that has no other: ``@hook.default``.
+
+        Raises:
+            ConfigError: There is one, or it cannot work.
+        """
+        self._dispatcher.set_default(handler)
+        return handler
+
+    # ---- adapters
+
+    def asgi(self) -> WebhookASGI:
+        """Return a plain ASGI application. It answers on whatever path it is reached, and drains at shutdown."""
+        from wxmp.webhook.asgi import WebhookASGI
+
+        return WebhookASGI(self)
+
+    @property
+    def max_body(self) -> int:
+        """Bytes that an adapter may read of a request: one more is enough to refuse it."""
+        return self._max_body
+
+    def refuse_unread(self, method: str, *, content_length: str | None, encoding: str | None) -> WebhookAnswer | None:
+        """Return the refusal of a request whose headers say enough, before any of its body is read.
+
+        Args:
+            method: The HTTP method.
+            content_length: The header, if there is one.
+            encoding: The header ``Content-Encoding``: the platform sends nothing compressed.
+        """
+        if method not in ("GET", "POST"):
+            return WebhookAnswer(405, REFUSED)
+        try:
+            if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+                raise MalformedError("a compressed body")
+            if content_length is not None and content_length.isdecimal() and int(content_length) > self._max_body:
+                raise MalformedError("the body is larger than max_body", status=413)
+        except (WebhookError, ValueError) as error:
+            return self._refuse(error)
+        return None
+
+    async def answer(
+        self, method: str, query: bytes, body: bytes = b"", *, client: Client | None = None
+    ) -> WebhookAnswer:
+        """Answer one request. It raises nothing but what cancels it.
+
+        Args:
+            method: ``"GET"`` for the verification of the address, ``"POST"`` for a push.
+            query: The query string as received.
+            body: The body, at most one byte more than :attr:`max_body`.
+            client: Instead of the webhook's own.
+        """
+        try:
+            if method == "GET":
+                return WebhookAnswer(200, self._gate.verify_url(query))
+            if method != "POST":
+                return WebhookAnswer(405, REFUSED)
+            opened = self._gate.open(query, body)
+            try:
+                push = read_push(opened.fields)
+            except MalformedError as error:
+                if self.mode == "plain":
+                    raise
+                # What was wrong inside of an encrypted push looks like anything else that was wrong with it.
+                raise MalformedError(error.message, code=error.code, status=403) from None
+            reply = await self._deliveries.deliver(self._work(opened, push, client or self._client))
+            if not reply:
+                return SUCCESS
+            content_type = XML if opened.format == "xml" else JSON
+            return WebhookAnswer(200, self._gate.seal(opened, reply), content_type)
+        except WebhookError as error:
+            return self._refuse(error)
+        except Exception:
+            logger.exception("the webhook itself failed")
+            return WebhookAnswer(500, REFUSED)
+
+    def _refuse(self, error: Exception) -> WebhookAnswer:
+        status = error.status if isinstance(error, WebhookError) else 400
+        text = str(error)
+        now = time.monotonic()
+        if now - self._refusals.get(text, -LOG_EVERY) >= LOG_EVERY:
+            if len(self._refusals) > 100:  # labels of pushes are in some of the texts
+                self._refusals.clear()
+            self._refusals[text] = now
+            logger.warning("answered %d: %s", status, text)
+        return WebhookAnswer(status, REFUSED)
+
+    # ---- one push
+
+    def _work(self, opened: Opened, push: Push, client: Client | None) -> Work:
+        said: list[Reply] = []
+
+        async def handle() -> bytes:
+            reply = await self._handle(push, client)
+            if reply is None:
+                return b""
+            said.append(reply)
+            return render(reply, push, format=opened.format, created=int(self._clock()))
+
+        async def send_late(_: bytes) -> None:
+            await self._send_late(push, said[0], client)
+
+        digest = hashlib.sha256(identity(push).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return Work(
+            key=f"{self._appid}:{digest}",
+            replay=f"{self._appid}:{opened.replay_key}",
+            replay_for=opened.replay_for,
+            handle=handle,
+            send_late=send_late,
+            label=f"{push.event or push.msg_type} {digest[:8]}",
+        )
+
+    async def _handle(self, push: Push, client: Client | None) -> Reply | None:
+        route = self._dispatcher.find(push)
+        if self._activity is None:
+            return None if route is None else as_reply(await route.run(push, client))
+        seen = self._spawn(self._record(push))
+        started = time.monotonic()
+        outcome: Outcome = "no_handler"
+        try:
+            reply = None
+            if route is not None:
+                outcome = "error"
+                reply = as_reply(await route.run(push, client))
+                outcome = "ok" if time.monotonic() - started < self._deadline else "late"
+            return reply
+        finally:
+            await seen
+            await self._record_outcome(push, outcome)
+
+    async def _send_late(self, push: Push, reply: Reply, client: Client | None) -> None:
+        """Send an answer that no connection could carry, as a customer-service message (客服消息)."""
+        name = type(reply).__name__
+        if client is None:
+            logger.warning("a %s came too late and is dropped: Webhook(client=...) could have sent it", name)
+            return
+        message = late_message(reply)
+        if message is None:
+            logger.warning("a %s came too late and is dropped: it has no form as a customer-service message", name)
+            return
+        if self._activity is not None:
+            try:
+                window = await self._activity.window(push.openid)
+            except WebhookError as error:
+                logger.warning("the activity log failed: %s", error)
+            else:
+                if not window.open:
+                    logger.warning("a %s came too late and is dropped: the user's window is closed or used up", name)
+                    return
+        try:
+            await client.custom.send(push.openid, message)
+        except WxmpError as error:
+            logger.warning("a %s came too late and could not be sent: %s", name, error)
+            return
+        logger.info("a %s came too late and went out as a customer-service message", name)
+        if self._activity is not None:
+            try:
+                await self._activity.record_sent(push.openid)
+            except WebhookError as error:
+                logger.warning("the activity log failed: %s", error)
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        import asyncio
+
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _record(self, push: Push) -> None:
+        if self._activity is not None:
+            try:
+                await self._activity.record(push)
+            except WebhookError as error:
+                logger.warning("the activity log failed: %s", error)
+
+    async def _record_outcome(self, push: Push, outcome: Outcome) -> None:
+        if self._activity is not None and push.event is not None:
+            try:
+                await self._activity.record_outcome(push, outcome)
+            except WebhookError as error:
+                logger.warning("the activity log failed: %s", error)
+
+    # ---- the end
+
+    async def aclose(self) -> None:
+        """Let handlers end, up to ``delivery.drain`` seconds, and release the stores. Safe to call twice."""
+        await self._deliveries.aclose()
+        await self._dedupe.aclose()
+        if self._activity is not None:
+            await self._activity.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
