@@ -305,7 +305,7 @@ class WebhookError(WxmpError):
         status: HTTP status of the answer.
     """
 
-    _fields = ("message", "code", "status")
+    _fields: ClassVar[tuple[str, ...]] = ("message", "code", "status")
 
     def __init__(self, message: str, *, code: int = 0, status: int = 403) -> None:
         super().__init__(message)
