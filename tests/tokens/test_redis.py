@@ -899,10 +899,10 @@ def test_a_forked_child_uses_connections_of_its_own(redis_server):
 
     async def parent():
         await use("before", 5)
-        store._lock.acquire()  # as another thread may hold it at that moment
+        store._redis._lock.acquire()  # as another thread may hold it at that moment
         pid = os.fork()
         if pid:
-            store._lock.release()
+            store._redis._lock.release()
         else:
             code = 1
             signal.alarm(30)

@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import os
-import threading
-import weakref
-from typing import TYPE_CHECKING, Final, Protocol, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from wxmp._redact import Secret, scrub
-from wxmp.errors import ConfigError, TokenStoreError
+from wxmp._redact import Secret
+from wxmp._redis import REPEATED, RedisScripts, Row, Script
+from wxmp.errors import TokenStoreError
 from wxmp.tokens.memory import (
     BEIJING_MS,
     CODE_MAX,
@@ -46,19 +42,14 @@ from wxmp.tokens.store import (
     TokenKey,
     TokenRecord,
     TokenStore,
-    check_name,
     check_token_value,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
-
     from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 __all__ = ["RedisTokenStore"]
 
-#: Connections of one process and event loop. One is enough for the keeper; more only spare waiting in a crowd.
-CONNECTIONS: Final = 4
 #: How long a record outlives everything that is in it, in seconds: leases, errors and generations survive a dead token.
 KEEP: Final = 600.0
 #: An answer names a token that no key opens; the script is asked again as if it were not there. Each turn can only be
@@ -232,44 +223,20 @@ return redis.error_reply('ERR wxmp: unknown verb')
 """
 
 
-def _script() -> str:
-    text = _LUA
-    for name, value in {
-        "NUMBER_MAX": NUMBER_MAX,
-        "STORED_MAX": STORED_MAX,
-        "LIFE_MAX": round(LIFE_MAX * MS),
-        "LEASE_MAX": round(LEASE_MAX * MS),
-        "CODE_MAX": CODE_MAX,
-        "TEXT_BYTES": TEXT_MAX * 4,
-        "KEEP": round(KEEP * MS),
-        "BEIJING": BEIJING_MS,
-        "DAY": DAY_MS,
-        "FORCED_GAP": round(FORCED_GAP * MS),
-        "FORCED_PER_DAY": FORCED_PER_DAY,
-    }.items():
-        text = text.replace(f"@{name}@", str(value))
-    return text
-
-
-class _Connection(Protocol):
-    """The public part of ``redis.asyncio.Connection`` that is used here; the same in redis-py 5 to 8."""
-
-    socket_timeout: float | None
-    socket_connect_timeout: float | None
-    retry: object
-
-    @property
-    def is_connected(self) -> bool: ...
-    async def connect(self) -> None: ...
-    async def disconnect(self, nowait: bool = False) -> None: ...
-    async def send_command(self, *args: object) -> None: ...
-    async def read_response(self, disable_decoding: bool = False) -> object: ...
-
-
-class _Commands(Protocol):
-    """A client without a pool of its own kind, such as ``redis.asyncio.RedisCluster``."""
-
-    async def execute_command(self, *args: object) -> object: ...
+_SCRIPT: Final = Script.of(
+    _LUA,
+    NUMBER_MAX=NUMBER_MAX,
+    STORED_MAX=STORED_MAX,
+    LIFE_MAX=round(LIFE_MAX * MS),
+    LEASE_MAX=round(LEASE_MAX * MS),
+    CODE_MAX=CODE_MAX,
+    TEXT_BYTES=TEXT_MAX * 4,
+    KEEP=round(KEEP * MS),
+    BEIJING=BEIJING_MS,
+    DAY=DAY_MS,
+    FORCED_GAP=round(FORCED_GAP * MS),
+    FORCED_PER_DAY=FORCED_PER_DAY,
+)
 
 
 @attrs.frozen
@@ -290,103 +257,6 @@ class _Answer:
     @property
     def failure(self) -> FailureState:
         return FailureState(code=self.code, count=self.count, cool_down=self.cool)
-
-
-class _Line:
-    """The connections of one event loop: a last-in-first-out list that is only touched between awaits.
-
-    redis-py's own pools are not used. They take a lock to give a connection back, and a call that is cancelled there
-    loses it for good; and their retries make a black hole last for a minute.
-    """
-
-    def __init__(self, pool: ConnectionPool, timeout: float) -> None:
-        self._pool = pool
-        self._timeout = timeout
-        self._idle: list[_Connection] = []
-        self._turn = asyncio.Semaphore(CONNECTIONS)
-        self._end = self._close_with_loop()
-        self._watched = False
-        self._closed = False
-
-    async def run(self, command: Sequence[str]) -> object:
-        """Send one command. Raises what redis-py raises; :class:`_StaleError` for a connection that had died idle."""
-        import redis.exceptions
-
-        if not self._watched:
-            self._watched = True
-            await anext(self._end)
-        async with self._turn:
-            connection = self._idle.pop() if self._idle else self._open()
-            used_before = connection.is_connected
-            try:
-                if not used_before:
-                    await connection.connect()
-                await connection.send_command(*command)
-                answer = await connection.read_response(disable_decoding=True)
-            except (redis.exceptions.ConnectionError, OSError, RuntimeError) as error:
-                # RuntimeError is how uvloop says that the other side has closed
-                await self._put_away(connection)
-                if used_before and not isinstance(error, redis.exceptions.AuthenticationError | TimeoutError):
-                    raise _StaleError from error
-                raise
-            except redis.exceptions.ResponseError:
-                await self._keep(connection)  # an answer like any other: the connection is in order
-                raise
-            except BaseException:
-                await self._put_away(connection)
-                raise
-            await self._keep(connection)
-            return answer
-
-    def _open(self) -> _Connection:
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        make = cast("Callable[[], _Connection]", self._pool.make_connection)
-        connection = make()
-        connection.retry = Retry(NoBackoff(), 0)
-        connection.socket_timeout = connection.socket_connect_timeout = self._timeout
-        return connection
-
-    async def _keep(self, connection: _Connection) -> None:
-        if self._closed:  # while the call was under way
-            await self._put_away(connection)
-        else:
-            self._idle.append(connection)
-
-    async def _put_away(self, connection: _Connection) -> None:
-        if connection.is_connected:
-            await connection.disconnect(nowait=True)
-
-    async def _close_with_loop(self) -> AsyncGenerator[None]:
-        # asyncio.run() closes the asynchronous generators of its loop at the end. This one closes the connections,
-        # which could not be closed any more once their loop is gone.
-        try:
-            yield
-        finally:
-            await self.close()
-
-    async def close(self) -> None:
-        self._closed = True
-        while self._idle:
-            await self._idle.pop().disconnect()
-
-
-class _Direct:
-    """A client of the user's that has no pool to take settings from (a cluster client): used as it is."""
-
-    def __init__(self, commands: _Commands) -> None:
-        self._commands = commands
-
-    async def run(self, command: Sequence[str]) -> object:
-        return await self._commands.execute_command(*command)
-
-    async def close(self) -> None:
-        """Nothing here was opened by the store."""
-
-
-class _StaleError(Exception):
-    """A kept connection turned out to be dead. The call may still have been carried out."""
 
 
 class RedisTokenStore(TokenStore):
@@ -441,40 +311,17 @@ class RedisTokenStore(TokenStore):
         Raises:
             ConfigError: The URL, the prefix or the timeout cannot work.
         """
-        # Now rather than with the first operation: it takes a tenth of a second of CPU, more on a busy machine, which
-        # would stop the event loop and use up the time limit of that operation.
-        import redis.asyncio  # noqa: F401
-
-        if not 0 < timeout < float("inf"):
-            raise ConfigError("timeout must be a positive number of seconds", field="timeout")
-        self._prefix = check_name(prefix, field="prefix")
-        self._timeout = timeout
+        self._redis = RedisScripts(
+            source,
+            prefix=prefix,
+            timeout=timeout,
+            owner="RedisTokenStore",
+            fails=partial(TokenStoreError, store=self.name),
+        )
         self._codec = codec
-        self._url: Secret | None = None
-        self._given: ConnectionPool | None = None
-        self._commands: _Commands | None = None
-        self._secrets: tuple[Secret, ...] = ()
-        if isinstance(source, str):
-            self._url = Secret(source)
-            self._where, self._secrets = _look_at(source)
-        else:
-            self._where = "the given client"
-            pool = getattr(source, "connection_pool", source)
-            if hasattr(pool, "make_connection") and hasattr(pool, "connection_kwargs"):
-                self._given = cast("ConnectionPool", pool)
-                password = self._given.connection_kwargs.get("password")
-                self._secrets = (Secret(str(password)),) if password else ()
-            elif hasattr(source, "execute_command"):
-                self._commands = cast("_Commands", source)
-            else:
-                raise ConfigError("source must be a Redis URL, a redis.asyncio client or a pool", field="source")
-        self._forked = False
-        self._lock = threading.Lock()
-        self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Line | _Direct] = weakref.WeakKeyDictionary()
-        _STORES.add(self)
 
     def __repr__(self) -> str:
-        return f"RedisTokenStore({self._where!r}, prefix={self._prefix!r})"
+        return f"RedisTokenStore({self._redis.where!r}, prefix={self._redis.prefix!r})"
 
     async def read(self, key: TokenKey) -> TokenRecord:
         """See :meth:`TokenStore.read`."""
@@ -559,15 +406,7 @@ class RedisTokenStore(TokenStore):
 
     async def aclose(self) -> None:
         """Close the connections that the store opened. It may be used again afterwards."""
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            lines = dict(self._lines)
-            self._lines.clear()
-        for owner, line in lines.items():
-            if owner is loop:
-                await line.close()
-            elif not owner.is_closed():
-                owner.call_soon_threadsafe(_close_soon, line)
+        await self._redis.aclose()
 
     # --- how a verb gets to the server -------------------------------------------------------------------------
 
@@ -579,87 +418,19 @@ class RedisTokenStore(TokenStore):
 
     async def _ask(self, key: TokenKey, verb: str, *arguments: str | Secret, void: int = 0) -> _Answer:
         """Run the script. Arguments that must not be seen are handed down as ``Secret``, up to the last frame."""
-        import redis.exceptions
+        return await self._redis.run(
+            _SCRIPT,
+            [f"{self._redis.prefix}:{{{key.appid}}}:{key.channel}:1"],
+            [verb, REPEATED, str(void), *arguments],
+            read=partial(self._understand, key),
+        )
 
-        problem: BaseException
-        try:
-            async with asyncio.timeout(self._timeout):
-                answer = await self._send(key, verb, arguments, void)
-            return self._understand(key, answer)
-        except _StaleError as error:
-            problem = error.__cause__ or error
-        except TimeoutError as error:  # also an OSError: the operating system's own timeout
-            problem = error
-        except (redis.exceptions.RedisError, OSError) as error:
-            problem = error
-        # Raised out here so that no __context__ drags the frames of redis-py along, with our arguments in them.
-        hidden = [secret.reveal() for secret in (*self._secrets, *arguments) if isinstance(secret, Secret)]
-        text = _clean(problem, hidden)
-        del hidden
-        if not text:
-            text = f"no answer within {self._timeout:g} s"
-        raise TokenStoreError(f"{self._where}: {text}", store=self.name) from problem
-
-    async def _send(self, key: TokenKey, verb: str, arguments: Sequence[str | Secret], void: int) -> object:
-        from redis.exceptions import NoScriptError
-
-        line = self._line()
-        name = f"{self._prefix}:{{{key.appid}}}:{key.channel}:1"
-        plain = [argument.reveal() if isinstance(argument, Secret) else argument for argument in arguments]
-        script: tuple[str, str] = ("EVALSHA", _SHA)
-        repeated = "0"
-        while True:
-            try:
-                return await line.run((*script, "1", name, verb, repeated, str(void), *plain))
-            except NoScriptError:
-                if script[0] == "EVAL":
-                    raise
-                script = ("EVAL", _SCRIPT)
-            except _StaleError:
-                if repeated == "1":
-                    raise
-                repeated = "1"  # the script then knows its own first try, should that have been carried out
-
-    def _line(self) -> _Line | _Direct:
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            line = self._lines.get(loop)
-            if line is None:
-                for old in [other for other in self._lines if other.is_closed()]:
-                    del self._lines[old]  # a line knows its loop: nobody else would ever drop the two
-                line = self._lines[loop] = self._new_line()
-            return line
-
-    def _new_line(self) -> _Line | _Direct:
-        if self._commands is not None:
-            if self._lines or self._forked:
-                raise TokenStoreError(
-                    f"{self._where} belongs to another event loop or process; give RedisTokenStore a URL instead",
-                    store=self.name,
-                )
-            return _Direct(self._commands)
-        if self._given is not None:
-            return _Line(self._given, self._timeout)
-        from redis.asyncio import ConnectionPool
-
-        if self._url is None:
-            raise ConfigError("source is neither a URL, a client nor a pool", field="source")
-        return _Line(ConnectionPool.from_url(self._url.reveal(), **_tamed(self._url)), self._timeout)
-
-    def _understand(self, key: TokenKey, answer: object) -> _Answer:
+    def _understand(self, key: TokenKey, row: Row) -> _Answer:
         """Turn the script's answer into a record; the token in it is as untrusted as the hash it comes from."""
-        from redis.exceptions import InvalidResponse
-
-        try:
-            fields = [
-                field.decode() if isinstance(field, bytes) else field for field in cast("Sequence[object]", answer)
-            ]
-            status, text = str(fields[0]), str(fields[3])
-            fence, wait, generation, life, left, code, count, cool, lease = (
-                int(str(fields[place])) for place in (1, 2, 4, 5, 6, 7, 8, 9, 10)
-            )
-        except (ValueError, TypeError, IndexError):
-            raise InvalidResponse("this is not an answer of our script") from None
+        status, text = row.text(0), row.text(3)
+        fence, wait, generation, life, left, code, count, cool, lease = (
+            row.number(place) for place in (1, 2, 4, 5, 6, 7, 8, 9, 10)
+        )
         value = self._open(key, generation, text) if generation else None
         token = None
         if value is not None:
@@ -682,74 +453,6 @@ class RedisTokenStore(TokenStore):
             value = self._codec.decrypt(text, context=_context(key, generation))
         return value if check_token_value(value) else None
 
-    def _after_fork(self) -> None:
-        # The sockets are the parent's. Closing them through their loop would stir its epoll set, which parent and
-        # child share: so they are put aside, never touched again.
-        _PARENTS.append(dict(self._lines))
-        self._lock = threading.Lock()
-        self._lines = weakref.WeakKeyDictionary()
-        self._forked = True
-
 
 def _context(key: TokenKey, generation: int) -> str:
     return f"{key.appid}:{key.channel}:{generation}"
-
-
-def _tamed(url: Secret) -> dict[str, object]:
-    """Return settings for the connections of a URL; what its query names wins over them."""
-    settings: dict[str, object] = {"protocol": 2}  # the answers are lists and numbers; saves a HELLO per connection
-    if url.reveal().startswith("rediss:"):
-        settings["ssl_check_hostname"] = True  # redis-py 5 leaves it off
-    return settings
-
-
-def _look_at(url: str) -> tuple[str, tuple[Secret, ...]]:
-    """Return how to name the server of ``url`` in messages, and the passwords that must not appear there."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in {"redis", "rediss", "unix"} or parts.fragment or "@" in parts.path + parts.query:
-        # The address itself is not shown: what cannot be taken apart cannot be masked.
-        raise ConfigError(
-            "source must be a redis://, rediss:// or unix:// URL; percent-encode the password ('@', '/', '#', '?')",
-            field="source",
-        )
-    secrets = [parts.password or ""]
-    secrets += [value for name, value in parse_qsl(parts.query) if "password" in name]
-    secrets += [unquote(secret) for secret in secrets]
-    place = parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{port or 6379}{parts.path}"
-    return f"{parts.scheme}://{place}", tuple(Secret(secret) for secret in dict.fromkeys(secrets) if secret)
-
-
-def _clean(problem: BaseException, hidden: Sequence[str]) -> str:
-    """Strip frames and secrets from ``problem``, so that it may be shown as a cause; return one line about it."""
-    problem.__traceback__ = problem.__cause__ = problem.__context__ = None
-    text = scrub(str(problem), hidden)
-    text = text.partition(", with args beginning with")[0]  # the server repeats arguments to whom it does not know
-    if text != str(problem):
-        problem.args = (text,)
-    return " ".join(text.split())[:200]
-
-
-def _close_soon(line: _Line | _Direct) -> None:
-    task = asyncio.ensure_future(line.close())
-    _CLOSING.add(task)
-    task.add_done_callback(_CLOSING.discard)
-
-
-_SCRIPT: Final = _script()
-_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-_STORES: Final[weakref.WeakSet[RedisTokenStore]] = weakref.WeakSet()
-_CLOSING: Final[set[asyncio.Future[None]]] = set()
-_PARENTS: Final[list[object]] = []
-
-
-def _after_fork() -> None:
-    for store in list(_STORES):
-        store._after_fork()  # noqa: SLF001 - same module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
