@@ -25,6 +25,8 @@ ClaimStatus: TypeAlias = Literal["new", "running", "done", "late", "replayed"]
 
 #: Entries of a memory store: at 100 pushes a second this covers more than 10 minutes.
 MAX_ENTRIES: Final = 100_000
+#: Seconds for which a late answer is remembered of a push that was forgotten meanwhile.
+LATE_KEEP: Final = 60.0
 
 
 @attrs.frozen
@@ -51,6 +53,9 @@ class DedupeStore(abc.ABC):
 
     Every verb is one atomic step by the clock of the backend. Keys are ``"appid:digest"``. A backend that fails
     raises :class:`~wxmp.errors.WebhookStoreError`.
+
+    A store may lose what it knows (a restart, a full memory). Of a push that it does not know the word of an owner
+    counts: it may extend, finish and answer late. The fences of a push that is made anew are above those of before.
     """
 
     @abc.abstractmethod
@@ -176,7 +181,8 @@ class MemoryDedupe(DedupeStore):
         if entry.state == "running" and entry.lease_until > now:
             return Claim("running", entry.fence, entry.delivery, wait=entry.lease_until - now)
         entry.state = "running"
-        entry.fence += 1
+        # Not just one more: an owner from before may have been believed, and a newer one may still be running.
+        entry.fence = max(entry.fence + 1, time.monotonic_ns())
         entry.lease_until = now + lease
         return Claim("new", entry.fence, entry.delivery)
 
@@ -200,29 +206,43 @@ class MemoryDedupe(DedupeStore):
 
     async def claim_late(self, key: str, *, fence: int) -> bool:
         """See :meth:`DedupeStore.claim_late`."""
-        entry = self._pushes.get(key)
-        if entry is None or entry.fence != fence or entry.state != "done" or entry.taken:
+        entry = self._known(key)
+        if entry is None:
+            entry = self._pushes[key] = _Entry(self._clock() + LATE_KEEP, fence=fence, state="done")
+        if entry.fence != fence or entry.state != "done" or entry.taken:
             return False
         entry.state, entry.answer = "late", b""
         return True
 
     async def forget(self, key: str, *, fence: int) -> None:
         """See :meth:`DedupeStore.forget`."""
-        entry = self._owned(key, fence)
+        entry = self._owned(key, fence) if self._known(key) is not None else None
         if entry is not None:
             entry.state = "free"
 
     async def aclose(self) -> None:
         """See :meth:`DedupeStore.aclose`; there is nothing to release, and nothing is forgotten."""
 
-    def _owned(self, key: str, fence: int) -> _Entry | None:
+    def _known(self, key: str) -> _Entry | None:
+        """Return what is remembered of a push; what is over but not swept yet counts as forgotten."""
         entry = self._pushes.get(key)
-        return entry if entry is not None and entry.fence == fence and entry.state == "running" else None
+        if entry is not None and entry.until <= self._clock():
+            del self._pushes[key]
+            return None
+        return entry
+
+    def _owned(self, key: str, fence: int) -> _Entry | None:
+        entry = self._known(key)
+        if entry is None:
+            entry = self._pushes[key] = _Entry(0.0, fence=fence, state="running")
+        return entry if entry.fence == fence and entry.state == "running" else None
 
     def _sweep(self, now: float) -> None:
         """Drop what is over, a few at a time, and the oldest of what is too much."""
         requests, pushes = self._requests, self._pushes
         for _ in range(2):
+            if not requests:
+                break
             oldest = next(iter(requests))
             if requests[oldest] > now and len(requests) <= self._max:
                 break
