@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Webhook", "WebhookAnswer"]
 
 logger = logging.getLogger("wxmp.webhook")
+# The library is quiet unless the program sets up logging.
+logging.getLogger("wxmp").addHandler(logging.NullHandler())
 
 #: Seconds around the server's clock in which a push is fresh.
 WINDOW: Final = 300.0
@@ -147,6 +149,7 @@ class Webhook:
         self._dispatcher = Dispatcher()
         policy = delivery if delivery is not None else DeliveryPolicy()
         self._deadline = policy.deadline
+        self._keep = policy.keep
         self._deliveries = Deliveries(self._dedupe, policy)
         self._refusals: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -336,7 +339,8 @@ class Webhook:
         return Work(
             key=f"{self._appid}:{digest}",
             replay=f"{self._appid}:{opened.replay_key}",
-            replay_for=opened.replay_for,
+            # Without a window a request is good for ever, and remembered for as long as the push.
+            replay_for=opened.replay_for or self._keep,
             handle=handle,
             send_late=send_late,
             label=f"{push.event or push.msg_type} {digest[:8]}",

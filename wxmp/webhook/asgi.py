@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from wxmp.errors import ConfigError
-from wxmp.webhook.app import Webhook, WebhookAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     from wxmp.client import Client
+    from wxmp.webhook.app import Webhook
 
     Message: TypeAlias = MutableMapping[str, Any]
     Scope: TypeAlias = MutableMapping[str, Any]
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["WebhookASGI", "WebhooksASGI", "serve"]
 
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
-NOT_FOUND: Final = WebhookAnswer(404, b"not found\n")
+TEXT: Final = "text/plain; charset=utf-8"
 
 
 async def serve(hook: Webhook, scope: Scope, receive: Receive, send: Send, *, client: Client | None = None) -> None:
@@ -49,19 +49,18 @@ async def serve(hook: Webhook, scope: Scope, receive: Receive, send: Send, *, cl
                 return
             body = read
         answer = await hook.answer(method, scope["query_string"], body, client=client)
-    await _send(send, answer)
+    await _send(send, answer.status, answer.content_type, answer.body)
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
     """Return the body, or a little more than ``limit`` bytes of it; ``None`` when the other side has gone away."""
-    body = b""
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body = message.get("body", b"")
+        body: bytes = message.get("body", b"")
         more = message.get("more_body", False)
         if not more and not parts:
             return body
@@ -71,14 +70,14 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
             return b"".join(parts)
 
 
-async def _send(send: Send, answer: WebhookAnswer) -> None:
+async def _send(send: Send, status: int, content_type: str, body: bytes) -> None:
     headers = [
-        (b"content-type", answer.content_type.encode("latin-1")),
-        (b"content-length", b"%d" % len(answer.body)),
+        (b"content-type", content_type.encode("latin-1")),
+        (b"content-length", b"%d" % len(body)),
         NOSNIFF,
     ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 class WebhookASGI:
@@ -95,7 +94,10 @@ class WebhookASGI:
         """Serve one connection."""
         if scope["type"] == "http":
             hook = self._find(scope)
-            await (_send(send, NOT_FOUND) if hook is None else serve(hook, scope, receive, send))
+            if hook is None:
+                await _send(send, 404, TEXT, b"not found\n")
+            else:
+                await serve(hook, scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "websocket":

@@ -86,7 +86,7 @@ class Dispatcher:
         self._refuse_second(cls.__name__, self._classes.get(cls), handler)
         self._classes[cls] = route_of(handler)
 
-    def add_event(self, event: object, handler: Handler, *, key: str | None, prefix: str | None) -> None:
+    def add_event(self, event: object, handler: Handler, *, key: object, prefix: object) -> None:
         """Register a handler for an event, with its key, or the beginning of its key.
 
         Raises:

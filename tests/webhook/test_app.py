@@ -1,0 +1,563 @@
+"""The webhook as a whole: requests in, answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.webhook.pushes import ACCOUNT, AES_KEY, APPID, TOKEN, USER, fields, opened, plain, safe, verification
+from wxmp.errors import ConfigError, RecipientError, WebhookStoreError
+from wxmp.webhook import (
+    DeliveryPolicy,
+    ImageReply,
+    MemoryActivityLog,
+    MemoryDedupe,
+    MenuClickEvent,
+    Message,
+    NewsArticle,
+    NewsReply,
+    Push,
+    SubscribeEvent,
+    TextMessage,
+    TextReply,
+    TransferCustomerService,
+    VideoReply,
+    Webhook,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+#: Handlers may be slow by tenths of seconds here, so that tests of slow ones need no seconds.
+QUICK = DeliveryPolicy(deadline=0.2, hold=0.3, lease=0.15, grace=0.1, drain=0.5)
+
+
+class FakeCustom:
+    """Takes customer-service messages."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Any]] = []
+        self.error: Exception | None = None
+
+    async def send(self, openid: str, message: Any) -> None:
+        if self.error is not None:
+            raise self.error
+        self.sent.append((openid, message))
+
+
+class FakeClient:
+    """A client, as far as a webhook needs one."""
+
+    def __init__(self) -> None:
+        self.custom = FakeCustom()
+
+
+def webhook(**settings: Any) -> Webhook:
+    return Webhook(**{"token": TOKEN, "encoding_aes_key": AES_KEY, "appid": APPID, **settings})
+
+
+def echoing(**settings: Any) -> Webhook:
+    hook = webhook(**settings)
+
+    @hook.on(TextMessage)
+    async def echo(message: TextMessage) -> str:
+        return message.content
+
+    return hook
+
+
+# ---- the main road
+
+
+async def test_a_text_is_answered_in_safe_mode() -> None:
+    """Decrypted, handled, answered under the same key, to the right person."""
+    answer = await echoing().answer("POST", *safe(fields(Content="你好 ]]> <b>")))
+    assert (answer.status, answer.content_type) == (200, "application/xml; charset=utf-8")
+    text = opened(answer.body)
+    assert f"<ToUserName><![CDATA[{USER}]]></ToUserName>" in text
+    assert f"<FromUserName><![CDATA[{ACCOUNT}]]></FromUserName>" in text
+    assert "你好 ]]" in text
+
+
+async def test_a_text_is_answered_in_plain_mode() -> None:
+    """Without a key both ways are readable."""
+    hook = echoing(encoding_aes_key=None)
+    answer = await hook.answer("POST", *plain(fields(Content="hi")))
+    assert (hook.mode, answer.status) == ("plain", 200)
+    assert b"<Content><![CDATA[hi]]></Content>" in answer.body
+
+
+async def test_json_is_answered_in_json() -> None:
+    """The answer has the format of the push."""
+    answer = await echoing(encoding_aes_key=None).answer("POST", *plain(fields(Content="hi"), form="json"))
+    assert answer.content_type == "application/json; charset=utf-8"
+    assert json.loads(answer.body)["Content"] == "hi"
+    answer = await echoing().answer("POST", *safe(fields(Content="hi"), form="json"))
+    assert set(json.loads(answer.body)) == {"Encrypt", "MsgSignature", "TimeStamp", "Nonce"}
+
+
+async def test_the_address_is_verified() -> None:
+    """GET with a right signature gives the echostr back, whatever the mode."""
+    for key in (AES_KEY, None):
+        answer = await webhook(encoding_aes_key=key).answer("GET", verification("123 <b>"))
+        assert (answer.status, answer.body) == (200, b"123 <b>")
+        assert answer.content_type.startswith("text/plain")
+
+
+@pytest.mark.parametrize("value", [None, "", pytest.param("nothing", id="no handler")])
+async def test_nothing_to_show_is_success(value: str | None) -> None:
+    """No reply is the bare word, never encrypted."""
+    hook = webhook()
+    if value != "nothing":
+
+        @hook.default
+        async def silent(message: Push) -> str | None:
+            return value
+
+    answer = await hook.answer("POST", *safe(fields()))
+    assert (answer.status, answer.body) == (200, b"success")
+
+
+async def test_one_message_is_handled_once() -> None:
+    """Three deliveries of a message, each with a signature of its own: one run, the same answer."""
+    hook, runs = webhook(), []
+
+    @hook.on(Message)
+    async def count(message: Message) -> str:
+        runs.append(message)
+        return f"run {len(runs)}"
+
+    values = fields()
+    answers = [await hook.answer("POST", *safe(values)) for _ in range(3)]
+    assert [opened(answer.body).count("run 1") for answer in answers] == [1, 1, 1]
+    assert len(runs) == 1
+
+
+async def test_events_of_the_same_second_are_different() -> None:
+    """Two events of one user in one second are two pushes; a repeated one is one."""
+    hook, runs = webhook(), []
+
+    @hook.default
+    async def count(message: Push) -> None:
+        runs.append((message.event, message.key))
+
+    for event, key in (("CLICK", "A"), ("CLICK", "B"), ("VIEW", "A"), ("CLICK", "A")):
+        await hook.answer("POST", *safe(fields("event", CreateTime=1_790_000_000, Event=event, EventKey=key)))
+    assert runs == [("CLICK", "A"), ("CLICK", "B"), ("VIEW", "A")]
+
+
+async def test_a_request_is_refused_the_second_time() -> None:
+    """The very same request is a replay, although the message would get its answer again."""
+    hook = echoing()
+    request = safe(fields())
+    assert (await hook.answer("POST", *request)).status == 200
+    assert (await hook.answer("POST", *request)).status == 403
+
+
+async def test_handlers_by_event_and_key() -> None:
+    """The registry is reached through the decorators."""
+    hook = webhook()
+
+    @hook.on_event("CLICK", key="V1")
+    async def exact(message: MenuClickEvent) -> str:
+        return "exact"
+
+    @hook.on_event("subscribe", prefix="qrscene_")
+    async def scene(message: SubscribeEvent) -> str:
+        return f"scene {message.scene}"
+
+    @hook.default
+    async def other(message: Push) -> TextReply:
+        return TextReply("other")
+
+    for values, expected in (
+        ({"Event": "CLICK", "EventKey": "V1"}, "exact"),
+        ({"Event": "CLICK", "EventKey": "V2"}, "other"),
+        ({"Event": "subscribe", "EventKey": "qrscene_42", "Ticket": "t"}, "scene 42"),
+        ({"Event": "unheard_of"}, "other"),
+    ):
+        answer = await hook.answer("POST", *safe(fields("event", **values)))
+        assert f"<Content><![CDATA[{expected}]]></Content>" in opened(answer.body)
+
+
+async def test_one_handler_for_several_classes() -> None:
+    """on() takes several classes and returns the function, so that decorators can be stacked."""
+    hook = webhook()
+
+    @hook.on(TextMessage, SubscribeEvent)
+    @hook.on_event("SCAN")
+    async def greet(message: Push) -> str:
+        return "hello"
+
+    assert greet.__name__ == "greet"
+    for values in (fields(), fields("event", Event="subscribe"), fields("event", Event="SCAN", EventKey="1")):
+        assert (await hook.answer("POST", *safe(values))).body != b"success"
+
+
+async def test_a_handler_gets_the_client_of_the_request() -> None:
+    """What an adapter hands over comes before the webhook's own."""
+    hook, seen = webhook(client=FakeClient()), []
+
+    @hook.default
+    async def ask(message: Push, client: Any) -> None:
+        seen.append(client)
+
+    other: Any = FakeClient()
+    await hook.answer("POST", *safe(fields()))
+    await hook.answer("POST", *safe(fields()), client=other)
+    assert seen[0] is not other
+    assert seen[1] is other
+
+
+# ---- keys that change
+
+
+async def test_a_previous_key_still_opens_and_answers() -> None:
+    """During a key change a push under the old pair is answered under the old pair."""
+    old_key = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+    hook = echoing(previous=[("oldToken", old_key)])
+    answer = await hook.answer("POST", *safe(fields(Content="old"), token="oldToken", key=old_key))
+    assert "old" in opened(answer.body, key=old_key, token="oldToken")
+    answer = await hook.answer("POST", *safe(fields(Content="new")))
+    assert "new" in opened(answer.body)
+
+
+# ---- refusals
+
+
+def refusals() -> list[Any]:
+    wrong = safe(fields(), appid="wxffffffffffffffff")
+    stale, future = safe(fields(), at=1_000_000_000), safe(fields(), at=4_000_000_000)
+    return [
+        pytest.param(b"", b"", 403, id="nothing"),
+        pytest.param(*plain(fields()), 403, id="plain body"),
+        pytest.param(*wrong, 403, id="other appid"),
+        pytest.param(*stale, 403, id="stale"),
+        pytest.param(*future, 403, id="future"),
+        pytest.param(*safe(fields(), token="otherToken"), 403, id="other token"),
+        pytest.param(*safe({"nothing": "here"}), 403, id="no message inside"),
+        pytest.param(safe(fields())[0], b"\xff\xfe<\x00", 400, id="utf-16"),
+        pytest.param(safe(fields())[0], b"not xml", 400, id="not xml"),
+        pytest.param(safe(fields())[0], b"x" * ((1 << 20) + 1), 413, id="too large"),
+    ]
+
+
+@pytest.mark.parametrize(("query", "body", "status"), refusals())
+async def test_refusals_all_look_the_same(query: bytes, body: bytes, status: int) -> None:
+    """Whatever is wrong, the body of the answer is the same, and no handler runs."""
+    hook = webhook()
+
+    @hook.default
+    async def never(message: Push) -> None:
+        raise AssertionError
+
+    answer = await hook.answer("POST", query, body)
+    assert (answer.status, answer.body) == (status, b"refused\n")
+
+
+async def test_a_push_for_another_account_is_refused() -> None:
+    """With original_id a push that names another account does not pass."""
+    hook = echoing(original_id="gh_other", encoding_aes_key=None)
+    assert (await hook.answer("POST", *plain(fields()))).status in (400, 403)
+    assert (await hook.answer("POST", *plain(fields(ToUserName="gh_other")))).status == 200
+
+
+@pytest.mark.parametrize("method", ["PUT", "HEAD", "DELETE", "get"])
+async def test_other_methods_are_refused(method: str) -> None:
+    """405, before and after reading."""
+    hook = webhook()
+    refusal = hook.refuse_unread(method, content_length=None, encoding=None)
+    assert refusal is not None
+    assert refusal.status == (await hook.answer(method, *safe(fields()))).status == 405
+
+
+@pytest.mark.parametrize(
+    ("length", "encoding", "status"),
+    [
+        (None, None, None),
+        ("1048576", None, None),
+        ("1048577", None, 413),
+        ("9" * 5000, None, 400),
+        ("-1", None, None),
+        ("abc", None, None),
+        (None, "identity", None),
+        (None, "gzip", 400),
+        (None, " GZIP ", 400),
+    ],
+)
+def test_headers_are_judged_before_the_body(length: str | None, encoding: str | None, status: int | None) -> None:
+    """A body that is too long or compressed is not read at all; a length that lies is found out while reading."""
+    refusal = webhook().refuse_unread("POST", content_length=length, encoding=encoding)
+    assert (None if refusal is None else refusal.status) == status
+
+
+async def test_refusals_are_logged_once_for_the_operator(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names what was wrong, without values, and not a thousand times."""
+    hook = webhook()
+    with caplog.at_level(logging.WARNING, "wxmp.webhook"):
+        for _ in range(1000):
+            await hook.answer("POST", *safe(fields(), token="otherToken"))
+    assert len(caplog.records) == 1
+    assert "msg_signature" in caplog.text
+    assert TOKEN not in caplog.text
+    assert AES_KEY not in caplog.text
+
+
+# ---- handlers that fail
+
+
+@pytest.mark.parametrize(("on_error", "status", "body"), [("success", 200, b"success"), ("retry", 500, b"refused\n")])
+async def test_an_exception_does_not_get_out(
+    on_error: Any, status: int, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller learns nothing of it, the log everything."""
+    hook = webhook(delivery=DeliveryPolicy(on_error=on_error))
+
+    @hook.default
+    async def fail(message: Push) -> str:
+        raise RuntimeError("the database password is 12345")
+
+    with caplog.at_level(logging.ERROR, "wxmp.webhook"):
+        answer = await hook.answer("POST", *safe(fields()))
+    assert (answer.status, answer.body) == (status, body)
+    assert "RuntimeError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [3, b"bytes", ["list"], object(), "x" * 2049, NewsReply([NewsArticle("t", "d", "https://a/p", "https://a/u")] * 2)],
+)
+async def test_answers_that_the_platform_would_refuse_are_errors(value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A reply over its limits, or something that is no reply, is told to the log; the user sees nothing."""
+    hook = webhook()
+
+    @hook.default
+    async def bad(message: Push) -> Any:
+        return value
+
+    with caplog.at_level(logging.ERROR, "wxmp.webhook"):
+        assert (await hook.answer("POST", *safe(fields()))).body == b"success"
+    assert "ArgumentError" in caplog.text
+
+
+async def test_a_bug_of_our_own_is_a_plain_500(caplog: pytest.LogCaptureFixture) -> None:
+    """Even then the answer has no traceback."""
+
+    class Broken(MemoryDedupe):
+        async def begin(self, *args: Any, **kwargs: Any) -> Any:
+            raise ZeroDivisionError
+
+    with caplog.at_level(logging.ERROR, "wxmp.webhook"):
+        answer = await echoing(dedupe=Broken()).answer("POST", *safe(fields()))
+    assert (answer.status, answer.body) == (500, b"refused\n")
+    assert "ZeroDivisionError" in caplog.text
+
+
+# ---- late answers
+
+
+async def late(
+    reply: Any, *, client: Any = None, activity: Any = None, values: dict[str, Any] | None = None
+) -> tuple[Webhook, Any]:
+    """Let a handler answer when all three deliveries are over; return the webhook and its client."""
+    hook = webhook(client=client, activity=activity, delivery=QUICK)
+    ready = asyncio.Event()
+
+    @hook.default
+    async def slow(message: Push) -> Any:
+        await ready.wait()
+        return reply
+
+    pushed = values or fields()
+    statuses = [(await hook.answer("POST", *safe(pushed))).status for _ in range(3)]
+    assert statuses == [503, 503, 200]
+    ready.set()
+    await hook.aclose()
+    return hook, client
+
+
+async def test_a_late_answer_is_a_customer_service_message() -> None:
+    """It goes to the user who asked."""
+    _, client = await late("at last", client=FakeClient())
+    [(openid, message)] = client.custom.sent
+    assert (openid, message.content) == (USER, "at last")
+
+
+async def test_without_a_client_a_late_answer_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """The warning says what would help, and not what the answer was."""
+    with caplog.at_level(logging.WARNING, "wxmp.webhook"):
+        await late("at last")
+    assert "Webhook(client=...)" in caplog.text
+    assert "at last" not in caplog.text
+
+
+@pytest.mark.parametrize("reply", [TransferCustomerService(), VideoReply("media")])
+async def test_what_cannot_be_sent_late_is_dropped_with_a_warning(reply: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A transfer has no form as a message."""
+    client = FakeClient()
+    with caplog.at_level(logging.WARNING, "wxmp.webhook"):
+        await late(reply, client=client)
+    assert client.custom.sent == []
+    assert type(reply).__name__ in caplog.text
+
+
+async def test_a_refused_late_answer_is_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The platform says that the window is closed: a warning, no exception."""
+    client = FakeClient()
+    client.custom.error = RecipientError(errcode=45015)
+    with caplog.at_level(logging.WARNING, "wxmp.webhook"):
+        await late(ImageReply("media"), client=client)
+    assert "45015" in caplog.text
+
+
+async def test_the_windows_of_the_user_are_respected(caplog: pytest.LogCaptureFixture) -> None:
+    """With an activity log nothing is sent that the platform would refuse; what is sent is counted."""
+    activity, client = MemoryActivityLog(), FakeClient()
+    await late("one", client=client, activity=activity)
+    window = await activity.window(USER)
+    assert (len(client.custom.sent), window.messages_left) == (1, 4)
+    await activity.record_sent(USER, 4)
+    with caplog.at_level(logging.WARNING, "wxmp.webhook"):
+        await late("two", client=client, activity=activity, values=fields("event", Event="VIEW", EventKey="https://a/"))
+    assert len(client.custom.sent) == 1
+    assert "window" in caplog.text
+
+
+# ---- activity
+
+
+async def test_the_activity_log_is_fed() -> None:
+    """Who wrote, who follows, what the menu was answered."""
+    activity = MemoryActivityLog()
+    hook = webhook(activity=activity)
+
+    @hook.on_event("CLICK", key="good")
+    async def good(message: Push) -> str:
+        return "ok"
+
+    @hook.on_event("CLICK", key="bad")
+    async def bad(message: Push) -> str:
+        raise ValueError
+
+    logging.getLogger("wxmp.webhook").setLevel(logging.CRITICAL)
+    try:
+        await hook.answer("POST", *safe(fields("event", Event="subscribe")))
+        await hook.answer("POST", *safe(fields()))
+        for key in ("good", "bad", "unhandled"):
+            await hook.answer("POST", *safe(fields("event", Event="CLICK", EventKey=key)))
+    finally:
+        logging.getLogger("wxmp.webhook").setLevel(logging.NOTSET)
+    user = await activity.get(USER)
+    assert user is not None
+    assert user.following
+    assert user.last_message_at is not None
+    keys = {entry.key: entry for entry in await activity.menus()}
+    assert (keys["good"].ok, keys["bad"].error, keys["unhandled"].no_handler) == (1, 1, 1)
+    assert all(entry.taps == 1 for entry in keys.values())
+
+
+async def test_a_repeated_delivery_is_one_tap() -> None:
+    """Deliveries of one event are counted once."""
+    activity = MemoryActivityLog()
+    hook = webhook(activity=activity)
+    values = fields("event", Event="CLICK", EventKey="again")
+    for _ in range(3):
+        await hook.answer("POST", *safe(values))
+    entry = await activity.menu("again")
+    assert entry is not None
+    assert entry.taps == 1
+
+
+async def test_a_slow_handler_is_counted_as_late() -> None:
+    """late: the handler took longer than one connection lives."""
+    activity = MemoryActivityLog()
+    await late("x", activity=activity, values=fields("event", Event="CLICK", EventKey="slow"), client=FakeClient())
+    entry = await activity.menu("slow")
+    assert entry is not None
+    assert (entry.ok, entry.late) == (0, 1)
+
+
+async def test_a_broken_activity_log_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """The log is a convenience: when its store is down, messages are answered all the same."""
+
+    class Broken(MemoryActivityLog):
+        async def record(self, push: Any) -> None:
+            raise WebhookStoreError("no connection", store="redis")
+
+        async def record_outcome(self, push: Any, outcome: Any) -> None:
+            raise WebhookStoreError("no connection", store="redis")
+
+    hook = echoing(activity=Broken())
+    with caplog.at_level(logging.WARNING, "wxmp.webhook"):
+        answer = await hook.answer("POST", *safe(fields(Content="hi")))
+        await hook.answer("POST", *safe(fields("event", Event="CLICK", EventKey="x")))
+    assert "hi" in opened(answer.body)
+    assert "activity" in caplog.text
+
+
+# ---- settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"token": ""}, "token"),
+        ({"token": "no blanks!"}, "token"),
+        ({"encoding_aes_key": "short"}, "encoding_aes_key"),
+        ({"appid": ""}, "appid"),
+        ({"mode": "secret"}, "mode"),
+        ({"mode": "safe", "encoding_aes_key": None}, "encoding_aes_key"),
+        ({"window": -1}, "window"),
+        ({"max_body": 0}, "max_body"),
+        ({"previous": ["token"]}, "previous"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], field: str) -> None:
+    """The error names the field and shows no secret."""
+    with pytest.raises(ConfigError) as caught:
+        webhook(**settings)
+    assert caught.value.field == field
+    assert AES_KEY not in str(caught.value)
+
+
+def test_the_environment_can_hold_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """from_env() reads four variables; a missing one is named."""
+    for name in ("APPID", "CALLBACK_TOKEN", "ENCODING_AES_KEY", "CALLBACK_MODE"):
+        monkeypatch.delenv(f"WXMP_{name}", raising=False)
+    with pytest.raises(ConfigError, match="WXMP_APPID"):
+        Webhook.from_env()
+    monkeypatch.setenv("WXMP_APPID", APPID)
+    with pytest.raises(ConfigError, match="WXMP_CALLBACK_TOKEN"):
+        Webhook.from_env()
+    monkeypatch.setenv("WXMP_CALLBACK_TOKEN", TOKEN)
+    assert Webhook.from_env().mode == "plain"
+    monkeypatch.setenv("WXMP_ENCODING_AES_KEY", AES_KEY)
+    assert Webhook.from_env().mode == "safe"
+    monkeypatch.setenv("WXMP_CALLBACK_MODE", "compatible")
+    assert Webhook.from_env(window=None).mode == "compatible"
+
+
+def test_the_repr_shows_no_secret() -> None:
+    """Neither the webhook nor its application give the Token or the key away."""
+    hook = echoing()
+    for shown in (repr(hook), repr(hook.asgi()), str(vars(hook))):
+        assert TOKEN not in shown
+        assert AES_KEY not in shown
+    assert repr(hook) == f"Webhook(appid='{APPID}', mode='safe', handlers=1)"
+
+
+@pytest.mark.parametrize("register", [lambda hook: hook.on(), lambda hook: hook.on_event("")(None)])
+def test_registering_nothing_is_refused(register: Callable[[Webhook], Awaitable[None]]) -> None:
+    """hook.on() without a class is a mistake."""
+    with pytest.raises(ConfigError):
+        register(webhook())
+
+
+async def test_closing_twice_is_fine() -> None:
+    """A webhook is a context manager too."""
+    async with echoing() as hook:
+        await hook.aclose()
