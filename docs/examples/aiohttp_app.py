@@ -1,6 +1,9 @@
-"""An aiohttp service; all its processes share one access token.
+"""An aiohttp service; all its processes share one access token, and handle each push once.
 
-WXMP_APPID=wx… WXMP_SECRET=… WXMP_TOKEN_STORE=redis://localhost python aiohttp_app.py 8080
+The console's server settings (服务器配置) get the address https://your.host/wx, and the same Token and EncodingAESKey.
+
+WXMP_APPID=wx… WXMP_SECRET=… WXMP_CALLBACK_TOKEN=… WXMP_ENCODING_AES_KEY=… WXMP_TOKEN_STORE=redis://localhost \
+python aiohttp_app.py 8080
 """
 
 import logging
@@ -10,9 +13,31 @@ import sys
 import attrs
 from aiohttp import web
 
-from wxmp.integrations.aiohttp import CLIENT, client_context
+from wxmp import Client
+from wxmp.integrations.aiohttp import CLIENT, add_webhook, client_context
+from wxmp.webhook import MenuClickEvent, RedisDedupe, TextMessage, Webhook
 
+hook = Webhook.from_env(dedupe=RedisDedupe(os.environ["WXMP_TOKEN_STORE"]))
 routes = web.RouteTableDef()
+
+
+@hook.on(TextMessage)
+async def echo(message: TextMessage) -> str:
+    """Say what the user said."""
+    return message.content
+
+
+@hook.on_event("CLICK", key="help")
+async def help_tapped(event: MenuClickEvent) -> str:
+    """Answer the menu button 帮助."""
+    return "您可以直接给我们留言"
+
+
+@hook.on_event("CLICK", key="member_since")
+async def member_since_tapped(event: MenuClickEvent, client: Client) -> str | None:
+    """Ask the platform first. However long that takes, the user gets this answer, and gets it once."""
+    user = await client.user.get(event.openid)
+    return f"您于 {user.subscribe_time:%Y-%m-%d} 关注了我们" if user.subscribe_time else None
 
 
 @routes.get("/users/{openid}")
@@ -35,6 +60,7 @@ def make_app() -> web.Application:
     app = web.Application()
     app.add_routes(routes)
     app.cleanup_ctx.append(client_context())
+    add_webhook(app, "/wx", hook)
     return app
 
 

@@ -1,6 +1,9 @@
-"""A FastAPI service; all its worker processes share one access token.
+"""A FastAPI service; all its worker processes share one access token, and handle each push once.
 
-WXMP_APPID=wx… WXMP_SECRET=… WXMP_TOKEN_STORE=redis://localhost uvicorn fastapi_app:app --workers 4
+The console's server settings (服务器配置) get the address https://your.host/wx, and the same Token and EncodingAESKey.
+
+WXMP_APPID=wx… WXMP_SECRET=… WXMP_CALLBACK_TOKEN=… WXMP_ENCODING_AES_KEY=… WXMP_TOKEN_STORE=redis://localhost \
+uvicorn fastapi_app:app --workers 4
 """
 
 import logging
@@ -9,10 +12,32 @@ import os
 import attrs
 from fastapi import FastAPI
 
-from wxmp.integrations.fastapi import ClientDep, wxmp_lifespan
+from wxmp import Client
+from wxmp.integrations.fastapi import ClientDep, webhook_route, wxmp_lifespan
+from wxmp.webhook import MenuClickEvent, RedisDedupe, TextMessage, Webhook
 
 logging.basicConfig(level=logging.INFO)
-app = FastAPI(lifespan=wxmp_lifespan())
+hook = Webhook.from_env(dedupe=RedisDedupe(os.environ["WXMP_TOKEN_STORE"]))
+app = FastAPI(routes=[webhook_route("/wx", hook)], lifespan=wxmp_lifespan(webhooks=hook))
+
+
+@hook.on(TextMessage)
+async def echo(message: TextMessage) -> str:
+    """Say what the user said."""
+    return message.content
+
+
+@hook.on_event("CLICK", key="help")
+async def help_tapped(event: MenuClickEvent) -> str:
+    """Answer the menu button 帮助."""
+    return "您可以直接给我们留言"
+
+
+@hook.on_event("CLICK", key="member_since")
+async def member_since_tapped(event: MenuClickEvent, client: Client) -> str | None:
+    """Ask the platform first. However long that takes, the user gets this answer, and gets it once."""
+    user = await client.user.get(event.openid)
+    return f"您于 {user.subscribe_time:%Y-%m-%d} 关注了我们" if user.subscribe_time else None
 
 
 @app.get("/users/{openid}")

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from wxmp.simulator import Simulator
 
+#: The server settings of the account, as the examples read them.
+CALLBACK_TOKEN = "devSampleToken"
+ENCODING_AES_KEY = "QmFzZTY0S2V5Rm9yRG9jdW1lbnRhdGlvbk9ubHkxMjM"
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PATIENCE = 30.0
 #: uvicorn's supervisor leaves its own listening socket to the interpreter's end; it names no peer.
@@ -37,6 +40,8 @@ class Service:
             "WXMP_SECRET": simulator.account.secret,
             "WXMP_ENDPOINT": simulator.url,
             "WXMP_TOKEN_STORE": store,
+            "WXMP_CALLBACK_TOKEN": CALLBACK_TOKEN,
+            "WXMP_ENCODING_AES_KEY": ENCODING_AES_KEY,
             "PYTHONUNBUFFERED": "1",
         }
         self._workers = workers

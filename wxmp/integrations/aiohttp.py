@@ -1,8 +1,9 @@
-"""aiohttp: a client that lives as long as the application, under a typed key.
+"""aiohttp: a client that lives as long as the application, under a typed key, and handlers for webhooks.
 
 ::
 
     app.cleanup_ctx.append(client_context())
+    add_webhook(app, "/wx", hook)
 
 
     async def show_user(request: web.Request) -> web.Response:
@@ -30,7 +31,9 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-__all__ = ["CLIENT", "client_context"]
+    from wxmp.webhook.app import Webhook, WebhookAnswer
+
+__all__ = ["CLIENT", "add_webhook", "client_context"]
 
 logger = logging.getLogger("wxmp.integrations")
 
@@ -63,3 +66,59 @@ def client_context(
         logger.info("closed %r", client)
 
     return context
+
+
+def add_webhook(app: web.Application, path: str, hook: Webhook, *, key: web.AppKey[Client] = CLIENT) -> None:
+    """Let a webhook answer at a path, and close it when the application ends.
+
+    It is closed before the contexts of the application and of its parents end, in whatever order they were added:
+    handlers that still run may end, with all that they use in place.
+
+    Args:
+        app: The application, or a sub-application.
+        path: The path of the address in the account's server settings (服务器地址). Each account has its own.
+        hook: Who answers.
+        key: Which client its handlers get. If there is none, the webhook's own.
+    """
+
+    async def handle(request: web.Request) -> web.Response:
+        # Before anything of the body is touched: aiohttp would decompress it.
+        answer = hook.refuse_unread(
+            request.method,
+            content_length=request.headers.get("Content-Length"),
+            encoding=request.headers.get("Content-Encoding"),
+        )
+        if answer is None:
+            try:
+                body = await _read(request, hook.max_body)
+            except (ConnectionError, web.RequestPayloadError):
+                # Whoever sends it has gone away, or sends chunks that are none; aiohttp would log a traceback.
+                raise web.HTTPBadRequest(text="refused\n") from None
+            # As received: aiohttp has decoded it so.
+            query = request.rel_url.raw_query_string.encode("utf-8", "surrogateescape")
+            answer = await hook.answer(request.method, query, body, client=request.config_dict.get(key))
+        return _response(answer)
+
+    async def close(_: web.Application) -> None:
+        await hook.aclose()
+
+    app.router.add_route("GET", path, handle)
+    app.router.add_route("POST", path, handle)
+    # At this signal no new request comes in, those under way are still answered, and no cleanup context has ended.
+    app.on_shutdown.append(close)
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    """Return the body, or ``limit`` + 1 bytes of it; ``client_max_size`` has no say, and no answer, in this."""
+    body = bytearray()
+    while len(body) <= limit:
+        part = await request.content.read(limit + 1 - len(body))
+        if not part:
+            break
+        body += part
+    return bytes(body)
+
+
+def _response(answer: WebhookAnswer) -> web.Response:
+    headers = {"Content-Type": answer.content_type, "X-Content-Type-Options": "nosniff"}
+    return web.Response(status=answer.status, body=answer.body, headers=headers)

@@ -1,4 +1,4 @@
-"""FastAPI: a client that lives as long as the application, and a dependency that hands it out.
+"""FastAPI: a client that lives as long as the application, a dependency that hands it out, and routes for webhooks.
 
 ::
 
@@ -10,12 +10,16 @@
 
 The client lives in the lifespan state of the application, not in a global: each worker process makes its own, and two
 applications in one process do not share one. Needs the extra ``fastapi``.
+
+What WeChat pushes comes in by a route of its own, which Starlette takes as well::
+
+    app = FastAPI(routes=[webhook_route("/wx", hook)], lifespan=wxmp_lifespan(webhooks=hook))
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
@@ -25,6 +29,7 @@ from wxmp.errors import ConfigError
 try:
     from fastapi import Depends
     from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations of dependencies
+    from starlette.routing import Route
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in ("fastapi", "starlette"):
         raise
@@ -36,8 +41,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
-__all__ = ["ClientDep", "ClientFactory", "Lifespan", "client_named", "get_client", "wxmp_lifespan"]
+    from wxmp.webhook.app import Webhook
+
+__all__ = ["ClientDep", "ClientFactory", "Lifespan", "client_named", "get_client", "webhook_route", "wxmp_lifespan"]
 
 logger = logging.getLogger("wxmp.integrations")
 
@@ -52,7 +60,10 @@ STATE: Final = "wxmp_client"
 
 
 def wxmp_lifespan(
-    make_client: ClientFactory | Mapping[str, ClientFactory] | None = None, *, lifespan: Lifespan | None = None
+    make_client: ClientFactory | Mapping[str, ClientFactory] | None = None,
+    *,
+    lifespan: Lifespan | None = None,
+    webhooks: Webhook | Sequence[Webhook] = (),
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     """Return a lifespan that makes the client at the start and closes it at the end.
 
@@ -61,8 +72,9 @@ def wxmp_lifespan(
 
     Args:
         make_client: Makes the client; :meth:`Client.from_env <wxmp.Client.from_env>` if absent. A mapping makes
-            several, for several accounts: :func:`client_named` hands them out.
+            several, for several accounts: :func:`client_named` hands them out. An empty one makes none.
         lifespan: The application's own lifespan. It runs inside, so that it can end while the clients still work.
+        webhooks: They are closed first: handlers that still run may end, with all that they use in place.
 
     Raises:
         ConfigError: When the application starts: a client cannot be made, or two lifespans claim the same name.
@@ -71,6 +83,7 @@ def wxmp_lifespan(
         factories: dict[str, ClientFactory] = {"": make_client or Client.from_env}
     else:
         factories = dict(make_client)
+    hooks = tuple(webhooks) if isinstance(webhooks, Sequence) else (webhooks,)
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
@@ -85,6 +98,8 @@ def wxmp_lifespan(
             twice = sorted(state.keys() & (own or {}).keys())
             if twice:
                 raise ConfigError(f"two lifespans set {', '.join(twice)}: give the clients names", field="make_client")
+            for hook in hooks:
+                stack.push_async_callback(hook.aclose)
             yield {**(own or {}), **state}
 
     return run
@@ -119,6 +134,36 @@ def client_named(name: str) -> Callable[[HTTPConnection], Client]:
 
 #: The application's client as an argument of a route: ``async def route(client: ClientDep)``.
 ClientDep: TypeAlias = Annotated[Client, Depends(get_client)]
+
+
+class _WebhookEndpoint:
+    """The ASGI application behind a route."""
+
+    def __init__(self, hook: Webhook, client: str) -> None:
+        from wxmp.webhook.asgi import serve
+
+        self._serve = serve
+        self._hook = hook
+        self._key = _state_key(client)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope.get("state", {}).get(self._key)
+        await self._serve(self._hook, scope, receive, send, client=client)
+
+
+def webhook_route(path: str, hook: Webhook, *, client: str = "") -> Route:
+    """Return the route of a webhook, for ``FastAPI(routes=[...])`` or ``app.router.routes.append(...)``.
+
+    It is a route and no mounted application: ``app.mount("/wx", ...)`` answers a POST to ``/wx`` with a redirect, and
+    the platform follows none. Pass the webhook to :func:`wxmp_lifespan` too, which closes it.
+
+    Args:
+        path: The path of the address in the account's server settings (服务器地址). Each account has its own.
+        hook: Who answers.
+        client: Which client of :func:`wxmp_lifespan` its handlers get, by its key in the mapping. If there is none,
+            the webhook's own.
+    """
+    return Route(path, _WebhookEndpoint(hook, client), methods=["GET", "POST"], name=f"wxmp_webhook:{path}")
 
 
 def _state_key(name: str) -> str:
