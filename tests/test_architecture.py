@@ -49,14 +49,15 @@ LAYERS = [
     ["wxmp.broadcast.*", "wxmp.control.*", "wxmp.integrations.*", "wxmp.testing.*"],
     ["wxmp.api", "wxmp.tokens", "wxmp.integrations", "wxmp.testing"],
     ["wxmp.simulator", "wxmp.simulator.*"],
-    ["wxmp.cli"],
+    ["wxmp.cli", "wxmp.cli._demo_pipe"],
     ["wxmp.cli.*", "wxmp.pytest_plugin"],
     ["wxmp", "wxmp.__main__"],
 ]
 
 #: Imports that point upward on purpose.
 ALLOWED = {
-    # One of the processes of the demo: it is written as a user writes a program.
+    # The processes of the demo: they are written as a user writes a program.
+    ("wxmp.cli._demo_service", "wxmp"),
     ("wxmp.cli._demo_worker", "wxmp"),
 }
 

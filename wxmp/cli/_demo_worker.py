@@ -13,7 +13,6 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -21,6 +20,7 @@ import attrs
 
 from wxmp import Client, FileTokenStore, RedisTokenStore, TokenPolicy, WxmpError
 from wxmp.api.menu import Menu, MenuButton
+from wxmp.cli._demo_pipe import read_commands, say
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -219,20 +219,6 @@ def work_alone(appid: str, secret: str, number: int) -> tuple[int, list[str]]:
     return number, errors
 
 
-def read_commands(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[bytes]) -> None:
-    """Pass the lines of the standard input to the event loop; an empty one says that it ended.
-
-    A thread, because an event loop cannot read a pipe on every system; the bare descriptor, because a thread that waits
-    inside a buffered file blocks the end of the interpreter.
-    """
-    rest = b""
-    while block := os.read(0, 1 << 16):
-        *whole, rest = (rest + block).split(b"\n")
-        for line in whole:
-            loop.call_soon_threadsafe(lines.put_nowait, line)
-    loop.call_soon_threadsafe(lines.put_nowait, b"")
-
-
 async def serve() -> None:
     """Obey until the input ends; a command that is under way then is given up."""
     loop, lines = asyncio.get_running_loop(), asyncio.Queue[bytes]()
@@ -253,14 +239,6 @@ async def serve() -> None:
         while line := await lines.get():
             commands.put_nowait(json.loads(line))
         task.cancel()
-
-
-def say(answer: dict[str, object]) -> None:
-    """Write one line of JSON. When nobody listens any more, the input has ended too, and that ends the process."""
-    line = f"{json.dumps(answer)}\n".encode()
-    with suppress(BrokenPipeError):
-        while line:
-            line = line[os.write(1, line) :]
 
 
 if __name__ == "__main__":

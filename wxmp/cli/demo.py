@@ -60,6 +60,11 @@ USUAL: Final = Policy(journal_size=100_000, journal_body=0)
 #: Tokens that are rotated after two seconds. They rotate half a second before a worker may ask (its ``overlap`` is
 #: 10 s), so that the one request of a rotation never comes a millisecond too soon and has to be repeated.
 SHORT_LIVES: Final = attrs.evolve(USUAL, token_life=12, token_overlap=10.0, stable_rotate_before=10.5)
+#: A push has to be answered within one second instead of five.
+IMPATIENT: Final = attrs.evolve(USUAL, callback_seconds=1.0)
+#: Users that write at once, and seconds that the handlers of two further ones work.
+WRITERS: Final = 40
+SLOW, VERY_SLOW = 1.5, 3.5
 
 #: Longest wait for an answer of a worker, and for its end, in seconds.
 PATIENCE: Final = 60.0
@@ -122,6 +127,11 @@ class Outcome:
     refused: int = 0
     #: Seconds of the longest call during the planned rotation.
     slowest_in_rotation: float = 0.0
+    #: What users did, and how it was answered: on the first connection, on a later one, afterwards.
+    pushes: int = 0
+    answered_at_once: int = 0
+    answered_on_repeat: int = 0
+    answered_afterwards: int = 0
     seconds: float = 0.0
 
     @property
@@ -166,10 +176,10 @@ class Worker:
         self._process = process
 
     @classmethod
-    async def start(cls, environment: dict[str, str]) -> Self:
+    async def start(cls, environment: dict[str, str], program: str = "wxmp.cli._demo_worker") -> Self:
         """Start a process. It is not ready before :meth:`receive` has returned once."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "wxmp.cli._demo_worker"),
+            *(sys.executable, "-m", program),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment,
@@ -279,11 +289,14 @@ class Fleet:
 class Demo:
     """The work, step by step; every figure comes from the simulator or from a worker."""
 
-    def __init__(self, simulator: Simulator, world: BusyWorld, fleet: Fleet, outcome: Outcome) -> None:
+    def __init__(
+        self, simulator: Simulator, world: BusyWorld, fleet: Fleet, outcome: Outcome, environment: dict[str, str]
+    ) -> None:
         self._simulator = simulator
         self._world = world
         self._fleet = fleet
         self._outcome = outcome
+        self._environment = environment
         self.tell: Callable[[Step], None] = lambda step: None
 
     async def run(self) -> None:
@@ -299,6 +312,7 @@ class Demo:
         outcome.token_requests = self._simulator.token_requests_of()
         outcome.calls = sum(step.calls for step in outcome.steps)
         outcome.expect("token requests of the whole fleet", outcome.token_requests, 2)
+        await self.service(openids)
         await self.rotation()
         outcome.errors = sum(step.errors for step in outcome.steps)
         outcome.expect("failed calls of the fleet", outcome.errors, 0)
@@ -396,6 +410,55 @@ class Demo:
         async with self.step(f"restart: a process is killed, its successor makes {COLD_CALLS} calls") as reports:
             reports.append(await (await self._fleet.replace_last()).ask("calls", COLD_CALLS))
         self._outcome.expect("token requests after the restart", self._outcome.steps[-1].token_requests, 0)
+
+    async def service(self, openids: list[str]) -> None:
+        """A service answers users, encrypted both ways, while the platform waits for at most a second."""
+        outcome, world, simulator = self._outcome, self._world, self._simulator
+        token, key = secrets.token_hex(16), secrets.token_hex(21) + "A"
+        variables = {"WXMP_CALLBACK_TOKEN": token, "WXMP_ENCODING_AES_KEY": key, "WXMP_CALLBACK_MODE": "safe"}
+        service = await Worker.start({**self._environment, **variables}, "wxmp.cli._demo_service")
+        try:
+            address = str((await service.receive())["url"])
+            world.policy = IMPATIENT
+            await asyncio.to_thread(simulator.set_callback, address, token=token, encoding_aes_key=key)
+            writers = openids[:WRITERS]
+            async with self.step(f"service: {len(writers)} users answered in safe mode, two slowly"):
+                people = [world.phone(openid) for openid in writers]
+                for phone in people:
+                    phone.say("你好")
+                people[0].tap("TODAY")
+                slow, very_slow = world.phone(), world.phone()
+                for phone, seconds in ((slow, SLOW), (very_slow, VERY_SLOW)):
+                    phone.follow()
+                    phone.say(f"work {seconds}")
+                answered = len(writers) + 5  # the tap, two follows, two long works
+                if not await asyncio.to_thread(world.wait_for, lambda _: self._answers() >= answered, PATIENCE):
+                    raise DemoError("the service does not answer its users")
+                handled = (await service.ask("report"))["handled"]
+            world.policy = USUAL
+            world.stop_callback()
+        finally:
+            await service.end()
+        attempts = [attempt for attempt in simulator.deliveries() if attempt.verdict == "shown"]
+        outcome.pushes = answered
+        outcome.answered_at_once = sum(attempt.number == 1 for attempt in attempts)
+        outcome.answered_on_repeat = len(attempts) - outcome.answered_at_once
+        outcome.answered_afterwards = sum(sent.kind == "custom" for sent in world.sent())
+        outcome.expect("pushes answered on their first delivery", outcome.answered_at_once, answered - 2)
+        outcome.expect("pushes answered on a repeated delivery", outcome.answered_on_repeat, 1)
+        outcome.expect("pushes answered afterwards, by a customer-service message", outcome.answered_afterwards, 1)
+        outcome.expect("handlers of these that ran", number(handled), answered)
+        outcome.expect("lines that users see instead of an answer", self._notices(), 0)
+
+    def _answers(self) -> int:
+        """Count what users were answered, in whatever way."""
+        replies = sum(attempt.verdict == "shown" for attempt in self._simulator.deliveries())
+        return replies + sum(sent.kind == "custom" for sent in self._world.sent())
+
+    def _notices(self) -> int:
+        """Count the platform's grey lines in all chats."""
+        users = self._simulator.account.users
+        return sum(line.source == "system" for openid in users for line in self._simulator.chat(openid))
 
     async def rotation(self) -> None:
         """On a second account, whose tokens live 12 s, all workers call until the token has been rotated."""
@@ -526,7 +589,7 @@ async def stage(outcome: Outcome, address: str, show: Printer | None) -> None:
             "WXMP_TOKEN_STORE": address,
         }
         async with Fleet(environment, outcome.workers) as fleet:
-            run = Demo(simulator, world, fleet, outcome)
+            run = Demo(simulator, world, fleet, outcome, environment)
             if show is not None:
                 show.heading()
                 run.tell = show.step
@@ -575,6 +638,8 @@ class Printer:
             (outcome.rotation_token_requests, "token requests for the account with tokens of 12 s,"),
             ("", f"planned rotations: {outcome.rotations}; longest call beside them: {longest}"),
             (outcome.errors, "calls of the fleet failed"),
+            (outcome.answered_at_once, f"of {outcome.pushes} pushes answered on their first connection,"),
+            ("", f"{outcome.answered_on_repeat} on a repeated one, {outcome.answered_afterwards} afterwards"),
             (
                 outcome.alone_token_requests,
                 f"token requests for {outcome.alone_calls} calls of as many processes",

@@ -54,10 +54,7 @@ def read_push(fields: Fields) -> Push:
         kind = msg_type.strip().lower()
         if not kind:
             raise MalformedError(_no_message(fields))
-        if kind == EVENT:
-            cls = event_class(read_text(fields.get("Event")) or "") or _unknown_event()
-        else:
-            cls = UnknownMessage
+        cls = _class_of_event(fields) if kind == EVENT else UnknownMessage
     push = read_record(cls, fields, {"raw": fields})
     if not push.from_user_name.strip():
         raise MalformedError("a push without FromUserName: nobody sent it")
@@ -85,10 +82,10 @@ def identity(push: Push) -> str:
     return f"fields:{hashlib.sha256(text.encode('ascii')).hexdigest()}"
 
 
-def _unknown_event() -> type[EventPush]:
+def _class_of_event(fields: Fields) -> type[EventPush]:
     from wxmp.webhook.events import UnknownEvent
 
-    return UnknownEvent
+    return event_class(read_text(fields.get("Event")) or "") or UnknownEvent
 
 
 def _no_message(fields: Fields) -> str:
