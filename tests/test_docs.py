@@ -75,6 +75,8 @@ for name, value in list(globals().items()):
         "WXMP_SECRET": simulator.account.secret,
         "WXMP_ENDPOINT": simulator.url,
         "WXMP_TOKEN_STORE": "memory:",
+        "WXMP_CALLBACK_TOKEN": "devSampleToken",
+        "WXMP_ENCODING_AES_KEY": "QmFzZTY0S2V5Rm9yRG9jdW1lbnRhdGlvbk9ubHkxMjM",
     }
     done = subprocess.run(
         [sys.executable, str(program)],

@@ -44,6 +44,17 @@ from wxmp.api.tag import MemberChange, Tag
 from wxmp.api.user import OpenidPage, UserInfo
 from wxmp.errcodes import ErrCode, lookup
 from wxmp.tokens.encryption import AESGCMCodec
+from wxmp.webhook import (
+    ActivityLog,
+    MenuKeyActivity,
+    Push,
+    SubscribeEvent,
+    TextMessage,
+    TextReply,
+    UserActivity,
+    Webhook,
+)
+from wxmp.webhook.gate import Mode
 
 if TYPE_CHECKING:
     import httpx
@@ -224,3 +235,40 @@ async def codes_and_pages(client: Client) -> None:
     assert_type(await client.qrcode.get_image(code.ticket), bytes)
     assert_type(client.qrcode.image_url(code.ticket), str)
     assert_type(await client.oauth.check_token("token", openid="openid"), bool)
+
+
+# ---- the webhook
+
+
+def webhooks(client: Client) -> None:
+    hook = Webhook(
+        token="token", encoding_aes_key=None, appid="wx", mode="plain", previous=[("old", None)], client=client
+    )
+    assert_type(hook.mode, Mode)
+
+    @hook.on(TextMessage)
+    async def echo(message: TextMessage, client: Client) -> TextReply:
+        assert_type(message.content, str)
+        assert_type(message.msg_id, int | None)
+        assert_type(message.created_at, datetime)
+        return TextReply(message.content)
+
+    @hook.on_event("subscribe", prefix="qrscene_")
+    async def scene(event: SubscribeEvent) -> str | None:
+        return event.scene
+
+    @hook.default
+    async def other(push: Push) -> None:
+        assert_type(push.event, str | None)
+
+    assert_type(echo.__name__, str)
+    hook.on(int)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    hook.on(TextMessage)(print)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+
+
+async def activity(log: ActivityLog) -> None:
+    window = await log.window("openid")
+    assert_type(window.seconds_left, float)
+    assert_type(window.messages_left, int | None)
+    assert_type(await log.get("openid"), UserActivity | None)
+    assert_type(await log.menus(), list[MenuKeyActivity])
