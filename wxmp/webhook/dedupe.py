@@ -25,6 +25,8 @@ ClaimStatus: TypeAlias = Literal["new", "running", "done", "late", "replayed"]
 
 #: Entries of a memory store: at 100 pushes a second this covers more than 10 minutes.
 MAX_ENTRIES: Final = 100_000
+#: Deliveries between two sweeps.
+SWEEP_EVERY: Final = 16
 #: Seconds for which a late answer is remembered of a push that was forgotten meanwhile.
 LATE_KEEP: Final = 60.0
 
@@ -131,7 +133,7 @@ class MemoryDedupe(DedupeStore):
         """Make an empty store.
 
         Args:
-            max_entries: Most pushes, and most requests, remembered at a time.
+            max_entries: Most pushes, and most requests, remembered at a time, give or take a few.
             clock: Seconds, for tests.
 
         Raises:
@@ -144,6 +146,7 @@ class MemoryDedupe(DedupeStore):
         # Both in the order of their arrival. Times to keep differ little, so looking at the oldest finds what is over.
         self._pushes: OrderedDict[str, _Entry] = OrderedDict()
         self._requests: OrderedDict[str, float] = OrderedDict()
+        self._arrivals = 0
 
     def __repr__(self) -> str:
         return f"MemoryDedupe({len(self._pushes)} pushes, {len(self._requests)} requests)"
@@ -158,18 +161,24 @@ class MemoryDedupe(DedupeStore):
     async def begin(self, key: str, *, replay: str = "", replay_for: float = 0.0, lease: float, keep: float) -> Claim:
         """See :meth:`DedupeStore.begin`."""
         now = self._clock()
+        pushes = self._pushes
         if replay:
             requests = self._requests
             known = requests.get(replay)
             if known is not None and known > now:
                 return Claim("replayed")
             requests[replay] = now + replay_for
-            self._sweep(now)
-        entry = self._pushes.get(key)
+            self._arrivals += 1
+            if not self._arrivals % SWEEP_EVERY:
+                self._sweep(now)
+        entry = pushes.get(key)
         if entry is None or entry.until <= now:
-            self._pushes.pop(key, None)
+            if entry is not None:
+                del pushes[key]
             # A fence must stay the highest after its push was forgotten: an owner may still be running.
-            entry = self._pushes[key] = _Entry(now + max(keep, lease), fence=time.monotonic_ns())
+            fence, delivery = time.monotonic_ns(), 1 if replay else 0
+            pushes[key] = _Entry(now + max(keep, lease), delivery, fence, now + lease, "running")
+            return Claim("new", fence, delivery)
         if replay:
             entry.delivery += 1
         entry.until = max(entry.until, now + keep)
@@ -238,19 +247,20 @@ class MemoryDedupe(DedupeStore):
         return entry if entry.fence == fence and entry.state == "running" else None
 
     def _sweep(self, now: float) -> None:
-        """Drop what is over, a few at a time, and the oldest of what is too much."""
+        """Drop what is over, and the oldest of what is too much."""
         requests, pushes = self._requests, self._pushes
-        for _ in range(2):
+        # Twice as many as have come since the last time, so that a full store gets smaller.
+        for _ in range(2 * SWEEP_EVERY):
             if not requests:
                 break
             oldest = next(iter(requests))
             if requests[oldest] > now and len(requests) <= self._max:
                 break
             del requests[oldest]
-        for _ in range(2):
+        for _ in range(2 * SWEEP_EVERY):
             if not pushes:
                 break
             first = next(iter(pushes))
-            if pushes[first].until > now and len(pushes) < self._max:
+            if pushes[first].until > now and len(pushes) <= self._max:
                 break
             del pushes[first]
