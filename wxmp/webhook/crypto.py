@@ -148,10 +148,9 @@ class MessageCipher:
         if not 1 <= fill <= PADDING or not padded.endswith(_FILLS[fill]):
             raise DecryptError
         end = len(padded) - fill
-        if end < HEADER:
-            raise DecryptError
         cut = HEADER + int.from_bytes(padded[NOISE:HEADER], "big")
-        if cut > end or not hmac.compare_digest(padded[cut:end], self._tail):
+        # A length beyond the end leaves nothing to compare, and no AppID is empty.
+        if not hmac.compare_digest(padded[cut:end], self._tail):
             raise DecryptError
         return padded[HEADER:cut]
 

@@ -23,6 +23,7 @@ __all__ = [
     "Fields",
     "RawValue",
     "detect",
+    "read_fields",
     "read_json",
     "read_sealed",
     "read_xml",
@@ -104,6 +105,16 @@ def detect(body: bytes) -> Literal["xml", "json"]:
     raise MalformedError("the body is neither XML nor JSON")
 
 
+def read_fields(body: bytes) -> tuple[Literal["xml", "json"], Fields]:
+    """Read a push in whichever format it has.
+
+    Raises:
+        MalformedError: As ``detect``, ``read_xml`` and ``read_json``.
+    """
+    form = detect(body)
+    return form, read_xml(body) if form == "xml" else read_json(body)
+
+
 def read_xml(body: bytes, *, unbounded: str = "") -> Fields:
     """Read a push in XML: the children of ``<xml>`` by name.
 
@@ -118,14 +129,17 @@ def read_xml(body: bytes, *, unbounded: str = "") -> Fields:
     Raises:
         MalformedError: Not well-formed XML in UTF-8 with the root ``xml``, a DOCTYPE, or beyond a limit.
     """
-    body = body.removeprefix(_BOM)
     try:
-        # An encoding named in the document never counts: what expat gets is UTF-8, or it gets nothing.
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedError("the body is not UTF-8") from None
     fields = _read_flat(text)
-    return _Reader(unbounded).read(body) if fields is None else fields
+    if fields is not None:
+        return fields
+    if "\0" in text:
+        # UTF-16 of ASCII is valid UTF-8, and expat takes it for UTF-16 whatever encoding it was told.
+        raise MalformedError("the body is not UTF-8")
+    return _Reader(unbounded).read(body)
 
 
 def _read_flat(text: str) -> Fields | None:
