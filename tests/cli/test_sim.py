@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.simulator.developer import AES_KEY, Developer, sha1
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -85,6 +87,85 @@ def test_missing_secret_variable():
     """A variable that is not set is one clear sentence."""
     done = run("--secret-from-env", "WXMP_NO_SUCH_VARIABLE")
     assert (done.returncode, done.stderr) == (2, "The environment variable WXMP_NO_SUCH_VARIABLE is not set.\n")
+
+
+@pytest.fixture
+def developer() -> Iterator[Developer]:
+    server = Developer()
+    yield server
+    server.stop()
+
+
+def act(told, path, **body):
+    return httpx.post(f"{told['url']}/_sim{path}", json=body, trust_env=False).json()
+
+
+def test_pushes_to_a_server_that_starts_later(developer):
+    """The address is asked until it passes; then a made-up Token and key, which are told, sign what is pushed."""
+    refusals = iter([b"no", (503, b"")])
+    developer.echo = lambda hit: next(refusals, None) or hit.query["echostr"].encode()
+    with running("--json", "--callback", developer.url) as process:
+        told = json.loads(process.stdout.readline())
+        callback = told["callback"]
+        assert (callback["mode"], callback["format"]) == ("safe", "xml")
+        assert json.loads(process.stdout.readline()) == {"callback": developer.url}
+        assert len(developer.checks) == 3
+        act(told, f"/users/{told['openids'][0]}/say", text="你好")
+        httpx.get(f"{told['url']}/_sim/deliveries?wait=10", trust_env=False)
+        (hit,) = developer.hits
+        assert hit.opened(callback["encoding_aes_key"])["Content"] == "你好"
+        query = hit.query
+        assert query["signature"] == sha1(callback["token"], query["timestamp"], query["nonce"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        assert process.stderr.read() == ""
+
+
+def test_token_and_key_from_the_environment_are_not_repeated(developer):
+    """The two variables are taken when set, named in the output, and never shown."""
+    own = {"WXMP_CALLBACK_TOKEN": "onlyForThisTest", "MY_KEY": AES_KEY}
+    arguments = ("--callback", developer.url, "--encoding-aes-key-from-env", "MY_KEY", "--mode", "compatible")
+    with running(*arguments, **own) as process:
+        text = ""
+        while not text.endswith("(compatible mode).\n"):
+            text += process.stdout.readline()
+        assert "WXMP_CALLBACK_TOKEN=$WXMP_CALLBACK_TOKEN\nWXMP_ENCODING_AES_KEY=$MY_KEY\n" in text
+        assert "onlyForThisTest" not in text
+        assert AES_KEY not in text
+        query = developer.checks[0].query
+        assert query["signature"] == sha1("onlyForThisTest", query["timestamp"], query["nonce"])
+
+
+def test_plain_json_mode_needs_no_key(developer):
+    """Plain mode makes no key up."""
+    with running("--json", "--callback", developer.url, "--mode", "plain", "--format", "json") as process:
+        callback = json.loads(process.stdout.readline())["callback"]
+        assert callback["encoding_aes_key"] is None
+        assert (callback["mode"], callback["format"]) == ("plain", "json")
+
+
+def test_address_that_never_passes(developer):
+    """After its seconds the command ends with the reason, and without the secrets."""
+    developer.echo = lambda hit: b"no"
+    done = run("--json", "--callback", developer.url, "--callback-wait", "0.5")
+    assert done.returncode == 1
+    assert done.stderr == "the address check of the callback URL failed: the body is not the echostr\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--callback", "nonsense"], "The simulator cannot start: the URL must be a plain http or https address"),
+        (["--callback", "http://[::1"], "The simulator cannot start: the URL cannot be read"),
+        (["--callback", "http://127.0.0.1:1/", "--callback-token-from-env", "WXMP_NONE"], "WXMP_NONE is not set"),
+    ],
+)
+def test_impossible_addresses(arguments, part):
+    """What cannot work is one sentence at once, without waiting."""
+    done = run("--json", *arguments)
+    assert done.returncode in {1, 2}
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_speed():

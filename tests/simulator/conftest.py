@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.simulator.developer import Developer
 from wxmp.simulator import Clock, Policy, Reply, Request, Simulator, World
 
 if TYPE_CHECKING:
@@ -100,3 +101,11 @@ def http(simulator: Simulator) -> Iterator[httpx.Client]:
     """A plain HTTP client for the running simulator."""
     with httpx.Client(base_url=simulator.url, timeout=5.0, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+def developer() -> Iterator[Developer]:
+    """A developer's server on loopback."""
+    running = Developer()
+    yield running
+    running.stop()

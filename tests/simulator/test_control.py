@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
+from tests.simulator.developer import AES_KEY, TOKEN
 from wxmp.simulator import Clock, World, WorldError
 
 
@@ -113,6 +115,79 @@ def test_users_and_what_they_do(control, desk):
     control("POST", f"/users/{openid}/dance", status=400)
     control("POST", "/users/o1/write", {"text": "x"}, status=400)
     control("POST", "/users", {"count": -1}, status=400)
+
+
+def test_everything_a_user_can_send(control, world):
+    """Every act of a phone has its route, with the message's own fields; ``new`` is somebody new."""
+    openid = control("POST", "/users/new/follow")["openid"]
+    control("POST", f"/users/{openid}/say", {"text": "你好", "menu_line": "1"})
+    control("POST", f"/users/{openid}/image", {"MediaId": "m1"})
+    for kind in ("voice", "video", "shortvideo", "location", "link", "report_location"):
+        control("POST", f"/users/{openid}/{kind}")
+    pushed = control("POST", "/push", {"fields": {"Event": "debug_demo", "debug_str": "x"}, "openid": openid})["push"]
+    fields = [push.fields for push in world.pushes(openid)]
+    assert [f.get("Event", f["MsgType"]) for f in fields] == [
+        *("subscribe", "text", "image", "voice", "video", "shortvideo", "location", "link", "LOCATION", "debug_demo"),
+    ]
+    assert (fields[1]["bizmsgmenuid"], fields[2]["MediaId"], pushed) == ("1", "m1", 10)
+    chat = control("GET", f"/chat?openid={openid}")["chat"]
+    assert [line["kind"] for line in chat] == [f.get("Event", f["MsgType"]) for f in fields[:8]]
+    control("POST", "/users/new/say", {"text": "x"}, status=400)
+    control("POST", "/push", {"fields": "x"}, status=400)
+    control("POST", "/push", {"fields": {}, "openid": openid}, status=400)
+    control("GET", "/chat?openid=o1", status=400)
+
+
+def test_callback_routes(control, world, developer):
+    """The address is checked and set, attempts and chat can be waited for, and it can be switched off."""
+    settings = {"url": developer.url, "token": TOKEN, "encoding_aes_key": AES_KEY, "format": "xml"}
+    told = control("POST", "/callback", settings)
+    assert told == {"ok": True, "enabled": True, "url": developer.url, "mode": "safe", "format": "xml"}
+    openid = control("POST", "/users/new/follow")["openid"]
+    found = control("GET", f"/deliveries?openid={openid}&wait=10")
+    assert found["settled"]
+    assert [(a["name"], a["verdict"]) for a in found["deliveries"]] == [("subscribe", "silent")]
+    control("POST", f"/users/{openid}/say", {"text": "x"})
+    assert len(control("GET", f"/chat?openid={openid}&wait=10")["chat"]) == 2
+    assert [a["name"] for a in control("GET", "/deliveries?since=1")["deliveries"]] == ["text"]
+    state = control("GET", "/state")["accounts"][world.account.appid]["callback"]
+    assert (state["enabled"], state["pushes"], state["attempts"]) == (True, {"delivered": 2}, {"silent": 2})
+    assert control("POST", "/callback", {"url": None})["enabled"] is False
+    assert not world.account.callback_enabled
+    developer.echo = lambda hit: b"no"
+    error = control("POST", "/callback", settings, status=400)["error"]
+    assert "the body is not the echostr" in error
+    assert TOKEN not in error
+    assert control("POST", "/callback", settings | {"verify": False})["enabled"]
+    for wrong in (
+        {"url": developer.url},
+        {"url": developer.url, "token": "-"},
+        settings | {"mode": "x"},
+        settings | {"appid": "x"},
+        settings | {"url": "http://example.com/"},
+    ):
+        control("POST", "/callback", wrong, status=400)
+    control("GET", "/deliveries?since=x", status=400)
+    control("GET", "/deliveries?wait=x", status=400)
+
+
+def test_waiting_ends_with_its_seconds(control, world):
+    """Waiting for deliveries that nobody carries out ends in time and says so."""
+    world.set_callback("http://127.0.0.1:9/wx", token=TOKEN)
+    world.policy = attrs.evolve(world.policy, callback_concurrency=0)
+    control("POST", "/users/new/follow")
+    assert not control("GET", "/deliveries?wait=0.1")["settled"]
+
+
+def test_account_settings_do_not_go_round_the_check(control, desk):
+    """The address may be changed or switched off among the settings, but not to anywhere, and not switched on."""
+    appid = desk.account.appid
+    control("POST", "/accounts", {"appid": appid, "callback_url": "http://example.com/"}, status=400)
+    control("POST", "/accounts", {"appid": appid, "callback_enabled": True}, status=400)
+    shown = control(
+        "POST", "/accounts", {"appid": appid, "callback_url": "http://127.0.0.1/", "callback_enabled": False}
+    )
+    assert "callback_token" not in shown
 
 
 def test_accounts(control, desk, world):

@@ -40,11 +40,11 @@ def test_core_reads_no_wall_clock_and_no_global_chance(path):
 
 
 def test_import_loads_no_server():
-    """Importing the package and running a world needs neither starlette nor uvicorn nor segno."""
+    """Importing the package and running a world needs neither server nor HTTP client nor cryptography."""
     code = (
         "import sys; from wxmp.simulator import Clock, Simulator, World; World(clock=Clock.frozen()); Simulator();"
         "loaded = {name.partition('.')[0] for name in sys.modules};"
-        "print(sorted(loaded & {'starlette', 'uvicorn', 'segno', 'httpx', 'redis'}))"
+        "print(sorted(loaded & {'starlette', 'uvicorn', 'segno', 'httpx', 'redis', 'cryptography'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.strip() == "[]"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from wxmp.simulator.deliver import Courier
     from wxmp.simulator.world import World
 
 __all__ = ["Connections", "GuardedApp", "PlatformApp", "build_app"]
@@ -233,14 +234,21 @@ def read_request(scope: Scope, body: bytes, trust_ip_header: bool) -> Request:
     )
 
 
-def build_app(world: World, connections: Connections | None = None, *, allowed_hosts: Iterable[str] = ()) -> ASGIApp:
+def build_app(
+    world: World,
+    connections: Connections | None = None,
+    courier: Courier | None = None,
+    *,
+    allowed_hosts: Iterable[str] = (),
+) -> ASGIApp:
     """Return the ASGI application of a world.
 
     Args:
         world: What answers.
         connections: The server's open connections; without them a reset becomes a hanging request.
+        courier: Who carries the world's pushes; without one no callback address can be checked.
         allowed_hosts: Further names accepted in the ``Host`` header besides loopback and the platform's own.
     """
     platform = PlatformApp(world, connections if connections is not None else Connections())
-    app = Starlette(routes=[Mount(CONTROL_PREFIX, routes=control_routes(world)), Mount("/", app=platform)])
+    app = Starlette(routes=[Mount(CONTROL_PREFIX, routes=control_routes(world, courier)), Mount("/", app=platform)])
     return GuardedApp(app, allowed_hosts)

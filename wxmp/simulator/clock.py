@@ -78,6 +78,10 @@ class Clock:
         with self._lock:
             return self._base + (self._source() - self._anchor) * self._speed
 
+    def source_now(self) -> float:
+        """Return the time of the machine, whatever this clock shows: requests that leave the world carry it."""
+        return self._source()
+
     def set(self, now: float) -> None:
         """Jump to a time, firing nothing. Used to restore a snapshot and to imitate a clock error."""
         with self._lock:

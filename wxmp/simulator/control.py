@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
@@ -11,17 +13,20 @@ from starlette.requests import Request as WebRequest
 from starlette.responses import Response
 from starlette.routing import Route as WebRoute
 
+from wxmp.simulator.callbacks import CallbackSettings, check_url
 from wxmp.simulator.faults import Fault
-from wxmp.simulator.wire import JsonObject, as_object
-from wxmp.simulator.world import World, WorldError
+from wxmp.simulator.phone import HERE, SENDABLE, Phone
+from wxmp.simulator.wire import JsonObject, WorldError, as_object
+from wxmp.simulator.world import World
 
 if TYPE_CHECKING:
-    from wxmp.simulator.state import Account, Channel
+    from wxmp.simulator.deliver import Courier
+    from wxmp.simulator.state import Account, CallbackFormat, CallbackMode, Channel
     from wxmp.simulator.tokens import HowKilled
 
 __all__ = ["control_routes"]
 
-View: TypeAlias = Callable[[World, WebRequest, JsonObject], "JsonObject | list[JsonObject]"]
+View: TypeAlias = Callable[[World, WebRequest, JsonObject], "JsonObject | Awaitable[JsonObject]"]
 
 CHANNELS: Final = frozenset({"plain", "stable"})
 HOWS: Final = frozenset({"plain", "forced", "expired", "unknown"})
@@ -43,11 +48,14 @@ ACCOUNT_FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "linked_miniprograms": (list, type(None)),
     "kf_accounts": (list, type(None)),
     "callback_url": (str, type(None)),
+    "callback_enabled": bool,
     "quotas": dict,
     "migrated_from": list,
 }
 FAULT_FIELDS: Final = frozenset(field.name for field in attrs.fields(Fault)) - {"id", "seen", "hits"}
 MAX_FOLLOWERS: Final = 1_000_000
+LONGEST_WAIT: Final = 60.0
+WAIT_STEP: Final = 0.02
 
 
 def text(body: JsonObject, name: str, default: str | None = None) -> str | None:
@@ -195,24 +203,122 @@ def create_users(world: World, _request: WebRequest, body: JsonObject) -> JsonOb
 
 
 def user_acts(world: World, request: WebRequest, body: JsonObject) -> JsonObject:
-    """POST users/{openid}/write|follow|unfollow|tap|scan|pay: a user does something."""
+    """POST users/{openid}/{action}: a user does something; ``openid`` is ``new`` for somebody new.
+
+    Actions: ``follow``, ``unfollow``, ``scan {ticket}``, ``pay``, ``say {text, menu_line?}`` (also called ``write``),
+    ``image``, ``voice``, ``video``, ``shortvideo``, ``location``, ``link`` (each with any of the message's own fields),
+    ``tap {key, scan_result?, scan_type?, pictures?}``, ``report_location {latitude?, longitude?, precision?}``.
+    """
     openid, action = request.path_params["openid"], request.path_params["action"]
-    appid = text(body, "appid")
-    if action == "write":
-        world.user_writes(openid, text(body, "text", "") or "", appid=appid, menu_line=text(body, "menu_line"))
-    elif action == "follow":
-        world.user_follows(openid, appid=appid)
-    elif action == "unfollow":
-        world.user_unfollows(openid, appid=appid)
-    elif action == "tap":
-        return {"button": world.user_taps_menu(openid, needed(body, "key"), appid=appid)}
-    elif action == "scan":
-        world.user_scans(openid, needed(body, "ticket"), appid=appid)
-    elif action == "pay":
-        world.user_pays(openid, appid=appid)
-    else:
-        raise WorldError(f"unknown action {action!r}")
-    return {"openid": openid}
+    if action not in ACTIONS:
+        raise WorldError(f"unknown action {action!r}; known: {', '.join(sorted(ACTIONS))}")
+    phone = world.phone(None if openid == NEW_USER else openid, appid=text(body, "appid"))
+    return {"openid": phone.openid, **(ACTIONS[action](phone, body) or {})}
+
+
+def say(phone: Phone, body: JsonObject) -> None:
+    """Write a text."""
+    phone.say(text(body, "text", "") or "", menu_line=text(body, "menu_line"))
+
+
+def tap(phone: Phone, body: JsonObject) -> JsonObject:
+    """Tap a menu button."""
+    button = phone.tap(
+        needed(body, "key"),
+        scan_result=text(body, "scan_result", "https://example.com/") or "",
+        scan_type=text(body, "scan_type", "qrcode") or "",
+        pictures=int(number(body, "pictures", 1)),
+    )
+    return {"button": button}
+
+
+def report_location(phone: Phone, body: JsonObject) -> None:
+    """Report where the phone is."""
+    latitude, longitude, _label = HERE
+    phone.report_location(
+        number(body, "latitude", latitude),
+        number(body, "longitude", longitude),
+        precision=number(body, "precision", 65.0),
+    )
+
+
+def sender(kind: str) -> Callable[[Phone, JsonObject], None]:
+    """Return the act that sends one kind of message with the fields given."""
+
+    def act(phone: Phone, body: JsonObject) -> None:
+        phone.send(kind, **{name: value for name, value in body.items() if name != "appid"})
+
+    return act
+
+
+NEW_USER: Final = "new"
+ACTIONS: Final[dict[str, Callable[[Phone, JsonObject], JsonObject | None]]] = {
+    "follow": lambda phone, _body: phone.follow(),
+    "unfollow": lambda phone, _body: phone.unfollow(),
+    "scan": lambda phone, body: phone.scan(needed(body, "ticket")),
+    "pay": lambda phone, _body: phone.pay(),
+    "say": say,
+    "write": say,
+    "tap": tap,
+    "report_location": report_location,
+    **{kind: sender(kind) for kind in SENDABLE if kind != "text"},
+}
+
+
+def push(world: World, _request: WebRequest, body: JsonObject) -> JsonObject:
+    """POST push {fields, openid?, appid?}: push any fields, as given."""
+    fields = as_object(body.get("fields"))
+    if fields is None:
+        raise WorldError("fields must be an object")
+    pushed = world.push(fields, text(body, "openid"), appid=text(body, "appid"))
+    return {"push": pushed.id if pushed is not None else None}
+
+
+def chat(world: World, request: WebRequest, _body: JsonObject) -> JsonObject:
+    """GET chat?openid=&appid=&wait=: the lines a user sees; ``wait`` waits so many seconds for all deliveries."""
+    query = request.query_params
+    lines = world.chat(query.get("openid", ""), appid=query.get("appid"))
+    return {"chat": [attrs.asdict(line) for line in lines]}
+
+
+def deliveries(world: World, request: WebRequest, _body: JsonObject) -> JsonObject:
+    """GET deliveries?openid=&since=&appid=&wait=: the requests made to the developer's server, with verdicts."""
+    query = request.query_params
+    since = query.get("since", "0")
+    if not since.isdecimal():
+        raise WorldError("since must be a whole number")
+    found = world.deliveries(query.get("openid"), since=int(since), appid=query.get("appid"))
+    return {"deliveries": [attrs.asdict(attempt) for attempt in found], "settled": world.settled}
+
+
+def set_callback(courier: Courier | None) -> Callable[[World, WebRequest, JsonObject], Awaitable[JsonObject]]:
+    """Return the view that configures the developer's address."""
+
+    async def view(world: World, _request: WebRequest, body: JsonObject) -> JsonObject:
+        """POST callback {url, token, encoding_aes_key?, mode?, format?, appid?, verify?}; {url: null} switches off."""
+        appid = text(body, "appid")
+        if "url" in body and body["url"] is None:
+            world.stop_callback(appid=appid)
+            return {"ok": True, "enabled": False}
+        key = text(body, "encoding_aes_key")
+        mode = text(body, "mode") or ("plain" if key is None else "safe")
+        form = text(body, "format", "xml") or "xml"
+        settings = CallbackSettings(
+            url=needed(body, "url"),
+            token=needed(body, "token"),
+            encoding_aes_key=key,
+            mode=cast("CallbackMode", mode),
+            format=cast("CallbackFormat", form),
+        )
+        if body.get("verify") is False:
+            world.callbacks.configure(world.account_of(appid), settings)
+        elif courier is None:
+            raise WorldError("nobody is here to check the address; see verify")
+        else:
+            await courier.check(settings, appid)
+        return {"ok": True, "enabled": True, "url": settings.url, "mode": mode, "format": form}
+
+    return view
 
 
 def show_account(account: Account) -> JsonObject:
@@ -232,6 +338,10 @@ def set_account(world: World, _request: WebRequest, body: JsonObject) -> JsonObj
             raise WorldError(f"unknown setting {name!r}")
         if not isinstance(value, ACCOUNT_FIELDS[name]):
             raise WorldError(f"{name} has the wrong type")
+    if isinstance(changes.get("callback_url"), str):
+        check_url(str(changes["callback_url"]), world.policy.callback_hosts)
+    if changes.get("callback_enabled") is True:
+        raise WorldError("pushes are switched on by POST callback")
     if changes.get("kind", "service") not in {"service", "subscription"}:
         raise WorldError("kind must be service or subscription")
     with world.lock:
@@ -240,6 +350,7 @@ def set_account(world: World, _request: WebRequest, body: JsonObject) -> JsonObj
         account = known if known is not None else world.add_account(appid)
         for name, value in changes.items():
             setattr(account, name, value)
+        world.announce()
         shown = show_account(account)
         if known is None:
             shown["secret"] = account.secret
@@ -294,14 +405,30 @@ def endpoint(world: World, view: View) -> Callable[[WebRequest], Awaitable[Respo
         if body is None:
             return answer_json({"error": "the body must be a JSON object"}, 400)
         try:
-            return answer_json(view(world, request, body))
+            await settle(world, request)
+            found = view(world, request, body)
+            return answer_json(found if isinstance(found, dict) else await found)
         except ValueError as error:
             return answer_json({"error": str(error)}, 400)
 
     return answer
 
 
-def control_routes(world: World) -> list[WebRoute]:
+async def settle(world: World, request: WebRequest) -> None:
+    """Wait until all pushes are delivered, at most as many seconds as the query says in ``wait``."""
+    wanted = request.query_params.get("wait", "0")
+    try:
+        seconds = min(float(wanted), LONGEST_WAIT)
+    except ValueError:
+        raise WorldError("wait must be a number of seconds") from None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds if seconds > 0 else None):
+            # The world is changed by any thread; a short look now and then needs no bridge to this loop.
+            while seconds > 0 and not world.settled:  # noqa: ASYNC110
+                await asyncio.sleep(WAIT_STEP)
+
+
+def control_routes(world: World, courier: Courier | None = None) -> list[WebRoute]:
     """Return the control routes of a world, without their prefix."""
     table: list[tuple[str, str, View]] = [
         ("GET", "/state", state),
@@ -316,6 +443,10 @@ def control_routes(world: World) -> list[WebRoute]:
         ("POST", "/users", create_users),
         ("POST", "/users/{openid}/{action}", user_acts),
         ("POST", "/accounts", set_account),
+        ("POST", "/callback", set_callback(courier)),
+        ("POST", "/push", push),
+        ("GET", "/chat", chat),
+        ("GET", "/deliveries", deliveries),
         ("POST", "/templates", add_template),
         ("GET", "/sent", sent),
         ("GET", "/pushes", pushes),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 import attrs
 
 from wxmp.simulator.wire import Delivery, Reply, Request, dump_json
 
 if TYPE_CHECKING:
-    from wxmp.simulator.state import Dice
+    from collections.abc import Collection
 
-__all__ = ["Effect", "Fault", "FaultTable"]
+    from wxmp.simulator.state import Dice, Push
+
+__all__ = ["Effect", "Fault", "FaultConditions", "FaultTable"]
 
 Effect = Literal[
     "busy",
@@ -33,6 +35,15 @@ Effect = Literal[
     "control",
     "redirect",
     "huge",
+    "push_twice",
+    "push_late",
+    "push_reordered",
+    "push_lost_answer",
+    "push_previous_key",
+    "push_wrong_signature",
+    "push_wrong_appid",
+    "push_stale",
+    "push_replayed",
 ]
 EFFECTS: frozenset[str] = frozenset(get_args(Effect))
 
@@ -41,6 +52,11 @@ ERRCODES = {"busy": -1, "quota": 45009, "minute": 45011}
 SLOWING = frozenset({"latency", "drip"})
 # These spoil the platform's own answer, so the request was processed; the rest is not, unless the rule says so.
 SPOILING = frozenset({"reset_after", "truncated", "empty", "not_json", "content_type", "bom", "control"})
+
+# These happen to the platform's own pushes; all others to requests that arrive.
+PUSH_EFFECTS = frozenset(effect for effect in EFFECTS if effect.startswith("push_"))
+# Seconds of an effect whose rule names none.
+PUSH_SECONDS = {"push_late": 10.0, "push_reordered": 5.0, "push_stale": 3600.0}
 
 STATUS_PAGE = "<html>\r\n<head><title>{0} {1}</title></head>\r\n<body>\r\n<center><h1>{0} {1}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"  # noqa: E501
 STATUS_NAMES = {
@@ -60,9 +76,11 @@ class Fault:
     Attributes:
         effect: What goes wrong; see :data:`Effect`.
         method: HTTP verb.
-        path: Path without host prefix.
+        path: Path without host prefix; of a push, the path of the callback address.
         appid: The account concerned.
         client: The caller's ``X-Client`` label.
+        openid: Of a push: the user it is about.
+        event: Of a push: its event name or message type.
         first: Only the first n matching requests.
         nth: Only the n-th matching request.
         every: Every n-th matching request.
@@ -72,7 +90,8 @@ class Fault:
         times: At most this many hits.
         errcode: For ``errcode``, or to replace the code of busy, quota, minute.
         status: For ``status`` (an HTML page of a proxy) and ``redirect``.
-        seconds: For ``latency`` (before the answer) and ``drip`` (between two bytes).
+        seconds: For ``latency`` (before the answer) and ``drip`` (between two bytes); for ``push_late`` and
+            ``push_reordered`` the longest wait in simulated seconds, for ``push_stale`` the age of the timestamp.
         jitter: Up to this many further seconds of latency, seeded.
         location: For ``redirect``.
         size: For ``huge``, bytes; for ``truncated``, bytes left (default: half).
@@ -86,6 +105,8 @@ class Fault:
     path: str = "*"
     appid: str = "*"
     client: str = "*"
+    openid: str = "*"
+    event: str = "*"
     first: int | None = None
     nth: int | None = None
     every: int | None = None
@@ -107,6 +128,10 @@ class Fault:
     def __attrs_post_init__(self) -> None:
         if self.effect not in EFFECTS:
             raise ValueError(f"unknown effect {self.effect!r}; known: {', '.join(sorted(EFFECTS))}")
+        if self.effect not in PUSH_EFFECTS and (self.openid, self.event) != ("*", "*"):
+            raise ValueError("openid and event are conditions of pushes only")
+        if self.effect in PUSH_SECONDS and not self.seconds:
+            self.seconds = PUSH_SECONDS[self.effect]
         if self.effect == "redirect" and not self.location:
             raise ValueError("a redirect needs a location")
         if self.effect == "errcode" and self.errcode is None:
@@ -129,12 +154,22 @@ class Fault:
         return self.effect in SPOILING or self.effect in SLOWING
 
     def matches(self, request: Request, appid: str) -> bool:
-        """Tell whether the rule is about this request."""
+        """Tell whether the rule is about this request of a client."""
         return (
-            fnmatchcase(request.path, self.path)
+            self.effect not in PUSH_EFFECTS
+            and fnmatchcase(request.path, self.path)
             and fnmatchcase(request.method, self.method)
             and fnmatchcase(appid, self.appid)
             and fnmatchcase(request.client, self.client)
+        )
+
+    def matches_push(self, path: str, appid: str, push: Push) -> bool:
+        """Tell whether the rule is about this push."""
+        return (
+            fnmatchcase(path, self.path)
+            and fnmatchcase(appid, self.appid)
+            and fnmatchcase(push.openid, self.openid)
+            and fnmatchcase(push.name, self.event)
         )
 
     def strikes(self, now: float, dice: Dice) -> bool:
@@ -200,6 +235,31 @@ class Fault:
         return attrs.evolve(reply, why=why, body=head + b"\x01\x0b\n" + quote + tail)
 
 
+class FaultConditions(TypedDict, total=False):
+    """The optional fields of a :class:`Fault`, as keyword arguments."""
+
+    method: str
+    appid: str
+    client: str
+    openid: str
+    event: str
+    first: int | None
+    nth: int | None
+    every: int | None
+    probability: float | None
+    since: float | None
+    until: float | None
+    times: int | None
+    errcode: int | None
+    status: int
+    seconds: float
+    jitter: float
+    location: str
+    size: int | None
+    content_type: str
+    processed: bool | None
+
+
 class FaultTable:
     """The rules of a world, in order."""
 
@@ -247,3 +307,14 @@ class FaultTable:
             elif main is None and rule.strikes(now, dice):
                 main = rule
         return slowing, main
+
+    def strike_push(
+        self, effects: Collection[str], path: str, appid: str, push: Push, now: float, dice: Dice
+    ) -> dict[str, Fault]:
+        """Return the rules of these effects that strike a push: the first of each effect."""
+        struck: dict[str, Fault] = {}
+        for rule in self._rules:
+            wanted = rule.effect in effects and rule.effect not in struck and rule.matches_push(path, appid, push)
+            if wanted and rule.strikes(now, dice):
+                struck[rule.effect] = rule
+        return struck

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "Journal", "fingerprint"]
 
-SECRET_KEYS = frozenset({"access_token", "appsecret", "code", "refresh_token", "secret", "ticket"})
+SECRET_KEYS = frozenset(
+    {"access_token", "appsecret", "code", "msg_signature", "refresh_token", "secret", "signature", "ticket"}
+)
 SECRET_VALUE = re.compile(r'("(?:access_token|appsecret|code|refresh_token|secret|ticket)"\s*:\s*")((?:[^"\\]|\\.)*)')
 
 
@@ -38,7 +40,7 @@ def mask_body(body: bytes, limit: int) -> str:
 
 @attrs.frozen
 class Exchange:
-    """One request and its answer.
+    """One request and its answer: a client's (``direction`` is ``"in"``), or the platform's own push (``"out"``).
 
     Attributes:
         seq: Running number.
@@ -48,6 +50,11 @@ class Exchange:
         why: The reason for the answer.
         fault: Which injected fault took part, such as ``"#2 busy"``.
         processed: Whether the platform acted on the request.
+        direction: ``"in"``: a client asked the platform. ``"out"``: the platform asked the developer's server; the
+            bodies are then the decrypted ones, and ``why`` begins with the verdict.
+        attempt: Of a push: 1 for the first delivery; 0 for a forged copy and for the address check.
+        mode: Of a push: plain, compatible or safe.
+        seconds: Of a push: real seconds until the answer.
     """
 
     seq: int
@@ -66,6 +73,10 @@ class Exchange:
     processed: bool
     request_body: str = attrs.field(repr=False)
     response_body: str = attrs.field(repr=False)
+    direction: Literal["in", "out"] = "in"
+    attempt: int = 0
+    mode: str = ""
+    seconds: float = 0.0
 
 
 class Journal:

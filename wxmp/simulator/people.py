@@ -6,13 +6,13 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING
 
-from wxmp.simulator.state import Account, Person, Push, User, Window
+from wxmp.simulator.state import Account, ChatEntry, Person, Push, User, Window
 
 if TYPE_CHECKING:
     from wxmp.simulator.wire import JsonObject
     from wxmp.simulator.world import World
 
-__all__ = ["add_person", "openid_for", "push"]
+__all__ = ["act", "add_person", "chat", "openid_for", "push", "tell"]
 
 NICKNAMES = ("小明", "晓红", "阿强", "Ann", "李雷", "韩梅梅", "王大锤🔨", "José", "思思", "Ben")
 SCAN_SCENE = "ADD_SCENE_QR_CODE"
@@ -51,13 +51,46 @@ def acquaint(world: World, account: Account, person: Person) -> User:
     return user
 
 
-def push(world: World, account: Account, user: User, kind: str, fields: JsonObject, now: float) -> None:
+def push(world: World, account: Account, user: User, kind: str, fields: JsonObject, now: float) -> Push | None:
     """Put something to tell the developer's server into the account's list; nobody hears of a blacklisted user."""
     if user.blacklisted and kind == "message":
-        return
-    record = Push(at=now, kind="message" if kind == "message" else "event", openid=user.openid, fields=fields)
+        return None
+    return tell(world, account, user.openid, kind, fields, now)
+
+
+def tell(world: World, account: Account, sender: str, kind: str, fields: JsonObject, now: float) -> Push:
+    """Put something to tell the developer's server into the account's list, whoever it is about."""
+    account.push_serial += 1
+    record = Push(
+        at=now,
+        kind="message" if kind == "message" else "event",
+        openid=sender,
+        fields=fields,
+        id=account.push_serial,
+    )
     account.pushes.append(record)
     del account.pushes[: -world.policy.sent_kept]
+    world.callbacks.submit(account, record)
+    return record
+
+
+def act(world: World, account: Account, user: User, fields: JsonObject, now: float) -> Push | None:
+    """Let something the user did appear in their chat, and push it: a message, or an event when there is one."""
+    kind = "event" if fields["MsgType"] == "event" else "message"
+    name = str(fields["Event"] if kind == "event" else fields["MsgType"])
+    entry = ChatEntry("from_user", name, str(fields.get("Content", "")), dict(fields), now, "user")
+    # The line comes first: an answer may be there before this function returns.
+    chat(world, user, entry)
+    record = push(world, account, user, kind, fields, now)
+    if record is not None:
+        entry.push = record.id
+    return record
+
+
+def chat(world: World, user: User, entry: ChatEntry) -> None:
+    """Add a line to the user's chat with the account."""
+    user.chat.append(entry)
+    del user.chat[: -world.policy.chat_kept]
 
 
 def open_window(world: World, user: User, trigger: str, now: float) -> None:
@@ -86,11 +119,11 @@ def follow(
         fields["Ticket"] = ticket
         open_window(world, user, "scan", now)
     open_window(world, user, "follow", now)
-    push(world, account, user, "event", fields, now)
+    act(world, account, user, fields, now)
 
 
 def unfollow(world: World, account: Account, user: User, now: float) -> None:
     """End the following; open windows close."""
     user.following = False
     user.windows.clear()
-    push(world, account, user, "event", {"MsgType": "event", "Event": "unsubscribe", "EventKey": ""}, now)
+    act(world, account, user, {"MsgType": "event", "Event": "unsubscribe", "EventKey": ""}, now)

@@ -206,6 +206,33 @@ class Policy:
     api_ips: tuple[str, ...] = ("101.89.47.18", "101.91.34.103", "121.51.130.0/24")  # [S] documentation-like values
     callback_ips: tuple[str, ...] = ("101.226.103.0/25", "140.207.54.0/24")  # [S]
 
+    # --- pushes to the developer's server ---------------------------------------------------------------------
+    callback_seconds: float = 5.0  # [D] real seconds the server has for an answer
+    callback_deliveries: int = 3  # [D] of one push, the first included
+    callback_repeats_broken_body: bool = False  # [S] an answer that arrives but cannot be read is not asked for again
+    callback_order: Literal["user", "account", "none"] = "user"  # [S] what is delivered one after the other
+    callback_concurrency: int = 64  # [S] pushes on their way at once, all accounts together
+    callback_queue: int = 10_000  # [S] pushes waiting at once; later ones are dropped
+    callback_timestamp: Literal["real", "world"] = "real"  # [S] of the query; a server compares it with its own clock
+    callback_hosts: tuple[str, ...] = ()  # [S] further hosts that may be pushed to; loopback always may
+    callback_key_overlap: float = 3600.0  # [K] replies under the previous token and key are taken after a change
+    callback_answer_bytes: int = 1 << 16  # [S] a longer answer is broken
+    callback_trims_answer: bool = False  # [S] whether blanks around "success" are forgiven
+    callback_either_format: bool = False  # [S] whether an XML account may answer in JSON, and the other way round
+    callback_text_bytes: int = 2_048  # [F] of a text reply
+    callback_message_articles: int = 1  # [D] of a news reply to a message
+    callback_event_articles: int = 8  # [D] and to an event
+    callback_extra_articles: Literal["dropped", "broken"] = "dropped"  # [K] articles over the limit
+    # [D] for the first four; of the rest no document speaks
+    callback_reply_events: tuple[str, ...] = (
+        *("subscribe", "SCAN", "CLICK", "scancode_waitmsg"),
+        *("scancode_push", "pic_sysphoto", "pic_photo_or_album", "pic_weixin", "location_select"),
+    )
+    callback_notice_events: tuple[str, ...] = ("CLICK",)  # [K] the only events whose failure the user sees
+    callback_notice: str = "该公众号提供的服务出现故障，请稍后再试"  # [D] the grey line
+    deliveries_kept: int = 10_000  # [S] attempts remembered per account
+    chat_kept: int = 1_000  # [S] lines remembered per user
+
     # --- journal ----------------------------------------------------------------------------------------------
     journal_size: int = 10_000  # [S] exchanges kept
     journal_body: int = 2_048  # [S] characters kept of each body

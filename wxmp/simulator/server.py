@@ -8,8 +8,10 @@ import ipaddress
 import logging
 import socket
 import threading
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, Unpack
 
+from wxmp.simulator.callbacks import CallbackSettings
+from wxmp.simulator.deliver import Courier
 from wxmp.simulator.world import World
 
 if TYPE_CHECKING:
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
     import uvicorn
 
     from wxmp.simulator.clock import Clock
-    from wxmp.simulator.faults import Effect, Fault
+    from wxmp.simulator.faults import Effect, Fault, FaultConditions
     from wxmp.simulator.journal import Exchange
+    from wxmp.simulator.phone import Phone
     from wxmp.simulator.policy import Policy
-    from wxmp.simulator.state import Account, Channel
+    from wxmp.simulator.state import Account, Attempt, CallbackFormat, CallbackMode, Channel, ChatEntry, Push
     from wxmp.simulator.tokens import HowKilled
+    from wxmp.simulator.wire import JsonObject
 
 __all__ = ["Simulator"]
 
@@ -114,6 +118,7 @@ class Simulator:
         self._port: int | None = None
         self._thread: threading.Thread | None = None
         self._server: StoppableServer | None = None
+        self._courier: Courier | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
@@ -143,12 +148,15 @@ class Simulator:
         sock = self._listen()
         ready = threading.Event()
         try:
-            self._server = make_server(self.world, self._allowed_hosts, ready.set)
+            self._courier = Courier(self.world)
+            self._server = make_server(self.world, self._courier, self._allowed_hosts, ready.set)
         except BaseException:
             sock.close()
             raise
         self._port = sock.getsockname()[1]
-        self._thread = threading.Thread(target=self._run, args=(self._server, sock, ready), name="wxmp-simulator")
+        self._thread = threading.Thread(
+            target=self._run, args=(self._server, self._courier, sock, ready), name="wxmp-simulator"
+        )
         self._thread.daemon = True
         self._thread.start()
         ready.wait(STARTUP_SECONDS)
@@ -171,10 +179,16 @@ class Simulator:
             raise
         return sock
 
-    def _run(self, server: StoppableServer, sock: socket.socket, ready: threading.Event) -> None:
+    def _run(self, server: StoppableServer, courier: Courier, sock: socket.socket, ready: threading.Event) -> None:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            await server.serve(sockets=[sock])
+            carrying = asyncio.create_task(courier.run())
+            carrying.add_done_callback(tell_of_failure)
+            try:
+                await server.serve(sockets=[sock])
+            finally:
+                carrying.cancel()
+                await asyncio.wait([carrying], timeout=DRAIN_SECONDS)
 
         try:
             # An event loop of the plain kind: connection resets need the real socket of a transport.
@@ -197,7 +211,7 @@ class Simulator:
         thread.join(SHUTDOWN_SECONDS)
         if thread.is_alive():
             raise RuntimeError("the simulator's server did not stop in time")
-        self._thread = self._server = self._loop = None
+        self._thread = self._server = self._courier = self._loop = None
         self._port = None
 
     @property
@@ -257,53 +271,9 @@ class Simulator:
         with self.world.lock:
             return self.world.state.calls.get(path, 0)
 
-    def fault(
-        self,
-        effect: Effect,
-        path: str = "*",
-        *,
-        method: str = "*",
-        appid: str = "*",
-        client: str = "*",
-        first: int | None = None,
-        nth: int | None = None,
-        every: int | None = None,
-        probability: float | None = None,
-        since: float | None = None,
-        until: float | None = None,
-        times: int | None = None,
-        errcode: int | None = None,
-        status: int = 502,
-        seconds: float = 0.0,
-        jitter: float = 0.0,
-        location: str = "",
-        size: int | None = None,
-        content_type: str = "text/html",
-        processed: bool | None = None,
-    ) -> Fault:
+    def fault(self, effect: Effect, path: str = "*", **conditions: Unpack[FaultConditions]) -> Fault:
         """Add a fault rule and return it; ``rule.hits`` counts. See :class:`~wxmp.simulator.faults.Fault`."""
-        return self.world.fault(
-            effect,
-            path,
-            method=method,
-            appid=appid,
-            client=client,
-            first=first,
-            nth=nth,
-            every=every,
-            probability=probability,
-            since=since,
-            until=until,
-            times=times,
-            errcode=errcode,
-            status=status,
-            seconds=seconds,
-            jitter=jitter,
-            location=location,
-            size=size,
-            content_type=content_type,
-            processed=processed,
-        )
+        return self.world.fault(effect, path, **conditions)
 
     def clear_faults(self) -> None:
         """Remove all fault rules."""
@@ -313,6 +283,67 @@ class Simulator:
     def kill_token(self, channel: Channel = "stable", how: HowKilled = "forced", *, appid: str | None = None) -> None:
         """End the current token as another system would; see :meth:`World.kill_token`."""
         self.world.kill_token(channel, how, appid=appid)
+
+    def set_callback(
+        self,
+        url: str,
+        *,
+        token: str,
+        encoding_aes_key: str | None = None,
+        mode: CallbackMode | None = None,
+        format: CallbackFormat = "xml",
+        appid: str | None = None,
+        verify: bool = True,
+    ) -> None:
+        """Check the developer's address (URL 校验) and push everything there from now on.
+
+        It waits for the check: never call it in the event loop that serves the address (``asyncio.to_thread`` helps).
+
+        Args:
+            url: The developer's address; loopback, or a host of ``policy.callback_hosts``.
+            token: The Token, 3 to 32 letters and digits.
+            encoding_aes_key: The EncodingAESKey, 43 characters.
+            mode: ``"plain"``, ``"compatible"`` or ``"safe"``; ``None``: safe with a key, plain without.
+            format: ``"xml"`` or ``"json"``.
+            appid: The account; ``None`` means the default one.
+            verify: Whether the address has to pass the check; without it the simulator need not run yet.
+
+        Raises:
+            CallbackError: The settings or the address cannot work, and why; nothing is changed.
+            RuntimeError: The simulator is not started.
+        """
+        wanted = mode if mode is not None else ("plain" if encoding_aes_key is None else "safe")
+        if not verify:
+            self.world.set_callback(
+                url, token=token, encoding_aes_key=encoding_aes_key, mode=wanted, format=format, appid=appid
+            )
+            return
+        if self._loop is None or self._courier is None:
+            raise RuntimeError("the simulator is not started")
+        settings = CallbackSettings(url=url, token=token, encoding_aes_key=encoding_aes_key, mode=wanted, format=format)
+        asyncio.run_coroutine_threadsafe(self._courier.check(settings, appid), self._loop).result(
+            self.world.policy.callback_seconds + STARTUP_SECONDS
+        )
+
+    def phone(self, openid: str | None = None, *, appid: str | None = None) -> Phone:
+        """Return a user's phone: follow, say, send, tap, scan. A new person's without ``openid``."""
+        return self.world.phone(openid, appid=appid)
+
+    def chat(self, openid: str, *, appid: str | None = None) -> list[ChatEntry]:
+        """Return the lines a user sees in the chat with the account, oldest first."""
+        return self.world.chat(openid, appid=appid)
+
+    def push(self, fields: JsonObject, openid: str | None = None, *, appid: str | None = None) -> Push | None:
+        """Push any fields, as given; see :meth:`World.push`."""
+        return self.world.push(fields, openid, appid=appid)
+
+    def deliveries(self, openid: str | None = None, *, since: int = 0, appid: str | None = None) -> list[Attempt]:
+        """Return the requests made to the developer's server, oldest first, each with its verdict."""
+        return self.world.deliveries(openid, since=since, appid=appid)
+
+    def wait_until_settled(self, timeout: float = 20.0) -> bool:
+        """Wait until every push is delivered or has failed; tell whether it was so within ``timeout`` real seconds."""
+        return self.world.wait_for(lambda world: world.settled, timeout)
 
     def advance(self, seconds: float) -> float:
         """Move the clock forward; everything due on the way happens in order."""
@@ -327,7 +358,16 @@ class Simulator:
         return self.world.wait_for(predicate, timeout)
 
 
-def make_server(world: World, allowed_hosts: Iterable[str], on_start: Callable[[], None]) -> StoppableServer:
+def tell_of_failure(task: asyncio.Task[None]) -> None:
+    """Log the end of the courier that nobody has asked for: without it nothing is delivered any more."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.error("the simulator delivers no more pushes", exc_info=error)
+
+
+def make_server(
+    world: World, courier: Courier, allowed_hosts: Iterable[str], on_start: Callable[[], None]
+) -> StoppableServer:
     """Build the server of a world. Starlette and uvicorn are loaded here and not before."""
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -381,7 +421,7 @@ def make_server(world: World, allowed_hosts: Iterable[str], on_start: Callable[[
                 task.cancel()
 
     config = uvicorn.Config(
-        build_app(world, connections, allowed_hosts=allowed_hosts),
+        build_app(world, connections, courier, allowed_hosts=allowed_hosts),
         http=ResettableProtocol,
         ws="none",
         lifespan="off",

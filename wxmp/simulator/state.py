@@ -13,10 +13,28 @@ import attrs
 
 from wxmp.simulator.wire import JsonObject
 
-__all__ = ["Account", "Channel", "Dice", "Person", "Push", "Sent", "Tag", "Template", "Token", "User", "WorldState"]
+__all__ = [
+    "Account",
+    "Attempt",
+    "CallbackFormat",
+    "CallbackMode",
+    "Channel",
+    "ChatEntry",
+    "Dice",
+    "Person",
+    "Push",
+    "Sent",
+    "Tag",
+    "Template",
+    "Token",
+    "User",
+    "WorldState",
+]
 
 Channel = Literal["plain", "stable"]
 AccountKind = Literal["service", "subscription"]
+CallbackMode = Literal["plain", "compatible", "safe"]
+CallbackFormat = Literal["xml", "json"]
 
 
 @attrs.define
@@ -114,6 +132,31 @@ class Window:
 
 
 @attrs.define
+class ChatEntry:
+    """One line of the chat as the user's phone shows it.
+
+    Attributes:
+        direction: Who speaks.
+        kind: Message type, event name, or ``"notice"`` for the grey line.
+        content: The text, or an empty text.
+        payload: The whole message.
+        at: Simulated time.
+        source: Where it comes from: the user, a passive reply, the two sending interfaces, or the platform itself.
+        note: Why it is there, or what became of it.
+        push: The id of the push it belongs to.
+    """
+
+    direction: Literal["from_user", "to_user"]
+    kind: str
+    content: str
+    payload: JsonObject
+    at: float
+    source: Literal["user", "reply", "custom", "template", "system"]
+    note: str = ""
+    push: int | None = None
+
+
+@attrs.define
 class User:
     """One person as one account knows them."""
 
@@ -134,6 +177,7 @@ class User:
     last_contact_at: float = 0.0
     typing_until: float = 0.0
     windows: list[Window] = attrs.field(factory=list[Window])
+    chat: list[ChatEntry] = attrs.field(factory=list[ChatEntry], repr=False)
 
 
 @attrs.define
@@ -180,12 +224,57 @@ class Sent:
 
 @attrs.define
 class Push:
-    """Something the platform has to tell the developer's server. Kept in order; delivery is another room's work."""
+    """Something the platform has to tell the developer's server, in the order it happened.
+
+    Attributes:
+        state: ``"kept"``: no server is configured. ``"waiting"``, ``"held"`` (by a fault), ``"flying"``: not yet
+            delivered. ``"delivered"``: the server took it. ``"failed"``: it did not, and no delivery is left.
+            ``"dropped"``: too many were waiting.
+        attempts: Deliveries so far.
+        shown: Whether a reply has reached the user.
+    """
 
     at: float
     kind: Literal["message", "event"]
     openid: str
     fields: JsonObject
+    id: int = 0
+    state: Literal["kept", "waiting", "held", "flying", "delivered", "failed", "dropped"] = "kept"
+    attempts: int = 0
+    shown: bool = False
+
+    @property
+    def name(self) -> str:
+        """The event's name, or the message type."""
+        return str(self.fields.get("Event") or self.fields.get("MsgType") or "")
+
+
+@attrs.define
+class Attempt:
+    """One request to the developer's server, and what became of it.
+
+    Attributes:
+        number: 1 for the first delivery of a push; 0 for a forged copy.
+        verdict: See :class:`~wxmp.simulator.answers.Judgement`; of a forged copy ``"refused"`` is right and
+            ``"accepted"`` is a hole in the server.
+        reply: The reply's fields, decrypted.
+        seconds: Real seconds until the answer.
+        fault: The fault rule that took part.
+    """
+
+    id: int
+    push: int
+    openid: str
+    name: str
+    at: float
+    number: int
+    mode: str
+    status: int | None
+    seconds: float
+    verdict: str
+    why: str
+    reply: JsonObject | None = None
+    fault: str = ""
 
 
 @attrs.define
@@ -243,6 +332,14 @@ class Account:
     linked_miniprograms: list[str] | None = None
     kf_accounts: list[str] | None = None
     callback_url: str | None = None
+    callback_token: str = attrs.field(default="", repr=False)
+    encoding_aes_key: str | None = attrs.field(default=None, repr=False)
+    previous_callback_token: str = attrs.field(default="", repr=False)
+    previous_encoding_aes_key: str | None = attrs.field(default=None, repr=False)
+    callback_changed_at: float = 0.0
+    callback_mode: CallbackMode = "safe"
+    callback_format: CallbackFormat = "xml"
+    callback_enabled: bool = False
     quotas: dict[str, int] = attrs.field(factory=dict[str, int])
     migrated_from: list[str] = attrs.field(factory=list[str])
     # --- what happens ---
@@ -267,6 +364,9 @@ class Account:
     msg_serial: int = 2_000_000_000_000_000_000
     sent: list[Sent] = attrs.field(factory=list[Sent], repr=False)
     pushes: list[Push] = attrs.field(factory=list[Push], repr=False)
+    push_serial: int = 0
+    attempts: list[Attempt] = attrs.field(factory=list[Attempt], repr=False)
+    attempt_serial: int = 0
     qr: dict[str, QrTicket] = attrs.field(factory=dict[str, QrTicket], repr=False)
     qr_rules: dict[str, JsonObject] = attrs.field(factory=dict[str, JsonObject], repr=False)
     codes: dict[str, OAuthCode] = attrs.field(factory=dict[str, OAuthCode], repr=False)

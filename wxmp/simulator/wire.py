@@ -15,6 +15,7 @@ __all__ = [
     "Refusal",
     "Reply",
     "Request",
+    "WorldError",
     "as_list",
     "as_object",
     "dump_json",
@@ -102,6 +103,10 @@ class Refusal(Exception):  # noqa: N818  (not an error of the simulator: a norma
         self.why = why
         self.detail = detail
         self.extra = extra or {}
+
+
+class WorldError(ValueError):
+    """The test or the control page asked for something this world cannot do, such as a scan of an unknown code."""
 
 
 def dump_json(value: Mapping[str, object]) -> bytes:

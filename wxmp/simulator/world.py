@@ -8,21 +8,28 @@ import re
 import threading
 from bisect import insort
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Unpack, cast
 
 import attrs
 
-from wxmp.simulator import menus, people, tokens
+from wxmp.simulator import people, tokens
+from wxmp.simulator.callbacks import Callbacks, CallbackSettings
 from wxmp.simulator.clock import Clock
 from wxmp.simulator.families import EVENTS, ROUTES
-from wxmp.simulator.faults import SPOILING, Effect, Fault, FaultTable
-from wxmp.simulator.journal import Exchange, Journal, fingerprint, mask_body, mask_query
+from wxmp.simulator.faults import SPOILING, Effect, Fault, FaultConditions, FaultTable
+from wxmp.simulator.journal import Exchange, Journal, mask_body, mask_query
 from wxmp.simulator.messages import errmsg
+from wxmp.simulator.overview import describe
+from wxmp.simulator.phone import Phone
 from wxmp.simulator.policy import DAY, Policy
 from wxmp.simulator.routes import Call, Route
 from wxmp.simulator.state import (
     Account,
+    Attempt,
+    CallbackFormat,
+    CallbackMode,
     Channel,
+    ChatEntry,
     Counter,
     Dice,
     Event,
@@ -41,6 +48,7 @@ from wxmp.simulator.wire import (
     Refusal,
     Reply,
     Request,
+    WorldError,
     dump_json,
     escaped_text,
     json_reply,
@@ -58,10 +66,6 @@ __all__ = ["World", "WorldError"]
 TOKEN_PATHS: Mapping[str, Channel] = {"/cgi-bin/token": "plain", "/cgi-bin/stable_token": "stable"}
 APPID_IN_BODY = re.compile(rb'"appid"\s*:\s*"([^"\\]{1,64})"')
 SNAPSHOT_VERSION = 1
-
-
-class WorldError(ValueError):
-    """The test or the control page asked for something this world cannot do, such as a scan of an unknown code."""
 
 
 def event_order(event: Event) -> tuple[float, int]:
@@ -117,6 +121,8 @@ class World:
             self._routes.setdefault(route.path, []).append(route)
         self._tokens: dict[str, tuple[str, int]] = {}
         self.state = WorldState(dice=Dice(seed), started_at=self.clock.now())
+        self.callbacks = Callbacks(self)
+        self._listeners: list[Callable[[], None]] = []
         self.clock.attach(self)
         self._populate()
 
@@ -135,10 +141,29 @@ class World:
         """Forget everything and start again: accounts, people, tokens, counters, faults, journal. The clock goes on."""
         with self.lock:
             self._tokens.clear()
+            self.callbacks.clear()
             self.journal.clear()
             self.faults.clear()
             self.state = WorldState(dice=Dice(self.seed), started_at=self.clock.now())
             self._populate()
+            self.announce()
+
+    def announce(self) -> None:
+        """Tell everybody who waits that something has changed."""
+        with self.lock:
+            self.changed.notify_all()
+            for listener in self._listeners:
+                listener()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call somebody after every change, in the thread where it happens and under the lock."""
+        with self.lock:
+            self._listeners.append(listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Call them no more."""
+        with self.lock:
+            self._listeners.remove(listener)
 
     def snapshot(self) -> JsonObject:
         """Return the whole state as one JSON document, faults and clock included.
@@ -182,6 +207,8 @@ class World:
                 for account in state.accounts.values()
                 for token in account.tokens.values()
             }
+            self.callbacks.rebuild()
+            self.announce()
 
     # --- time and events --------------------------------------------------------------------------------------
 
@@ -216,7 +243,7 @@ class World:
                     self._event_now = None
                 fired += 1
             if fired:
-                self.changed.notify_all()
+                self.announce()
         return fired
 
     def schedule(self, delay: float, kind: str, account: Account, fields: JsonObject) -> Event:
@@ -235,6 +262,9 @@ class World:
             self.state.outsider_fetches += 1
             tokens.kill(self, account, channel, how, event.due, "an outsider")
             self.schedule(every, "outsider", account, event.fields)
+            return
+        if event.kind == "push_due":
+            self.callbacks.release(account, event)
             return
         EVENTS[event.kind](self, account, event)
 
@@ -361,7 +391,7 @@ class World:
             if how in {"plain", "forced"}:
                 self.state.outsider_fetches += 1
             tokens.kill(self, self.account_of(appid), channel, how, self.now(), "another system")
-            self.changed.notify_all()
+            self.announce()
 
     def kill_new_tokens(self, channel: Channel, count: int = -1, *, appid: str | None = None) -> None:
         """Let the next ``count`` new tokens be dead on arrival; -1 means all of them, 0 stops it."""
@@ -465,13 +495,6 @@ class World:
             raise Refusal(49003, "the openid belongs to another account of this world")
         raise Refusal(40003, "no such openid")
 
-    def _user(self, openid: str, appid: str | None) -> tuple[Account, User]:
-        account = self.account_of(appid)
-        user = account.users.get(openid)
-        if user is None:
-            raise WorldError("no such user of this account")
-        return account, user
-
     def person_of(self, user: User) -> Person:
         """Return the person behind a user record."""
         return self.state.people[user.person - 1]
@@ -497,58 +520,21 @@ class World:
         self, openid: str | None = None, *, appid: str | None = None, scene: str = "ADD_SCENE_SEARCH"
     ) -> str:
         """Let a user follow the account (a new person when ``openid`` is ``None``); return the openid."""
-        with self.lock:
-            self.run_due()
-            account, user = self._user(openid or self.create_stranger(appid=appid), appid)
-            people.follow(self, account, user, self.now(), scene=scene, qr=None)
-            self.changed.notify_all()
-            return user.openid
+        phone = self.phone(openid, appid=appid)
+        phone.follow(scene=scene)
+        return phone.openid
 
     def user_unfollows(self, openid: str, *, appid: str | None = None) -> None:
         """Let a user unfollow the account; the open windows close."""
-        with self.lock:
-            self.run_due()
-            account, user = self._user(openid, appid)
-            people.unfollow(self, account, user, self.now())
-            self.changed.notify_all()
+        self.phone(openid, appid=appid).unfollow()
 
     def user_writes(self, openid: str, text: str, *, appid: str | None = None, menu_line: str | None = None) -> None:
-        """Let a follower write a text.
-
-        Args:
-            openid: Who.
-            text: What.
-            appid: The account; ``None`` means the default one.
-            menu_line: The id of a tapped line of a menu message; that counts as a menu tap, not as writing.
-        """
-        with self.lock:
-            self.run_due()
-            account, user = self._user(openid, appid)
-            if not user.following:
-                raise WorldError("only a follower can write to the account")
-            now = self.now()
-            people.open_window(self, user, "write" if menu_line is None else "menu", now)
-            fields: JsonObject = {"MsgType": "text", "Content": text, "MsgId": self.next_msgid(account)}
-            if menu_line is not None:
-                fields["bizmsgmenuid"] = menu_line
-            people.push(self, account, user, "message", fields, now)
-            self.changed.notify_all()
+        """Let a follower write a text; see :meth:`Phone.say <wxmp.simulator.Phone.say>`."""
+        self.phone(openid, appid=appid).say(text, menu_line=menu_line)
 
     def user_taps_menu(self, openid: str, key: str, *, appid: str | None = None) -> JsonObject:
         """Let a follower tap the menu button with this key, url or name; return the button."""
-        with self.lock:
-            self.run_due()
-            account, user = self._user(openid, appid)
-            shown = menus.shown_menu(self, account, user)
-            button = menus.find_button(shown.button if shown else [], key)
-            if button is None or not user.following:
-                raise WorldError("this user sees no such menu button")
-            now = self.now()
-            if button["type"] in menus.WINDOW_TYPES:
-                people.open_window(self, user, "menu", now)
-            people.push(self, account, user, "event", menus.tap_event(button, shown.menuid if shown else 0), now)
-            self.changed.notify_all()
-            return button
+        return self.phone(openid, appid=appid).tap(key)
 
     def user_scans(self, openid: str | None, ticket: str, *, appid: str | None = None) -> str:
         """Let a user scan a QR code: a follower gives a ``SCAN`` event, anybody else follows first.
@@ -556,30 +542,21 @@ class World:
         Returns:
             The openid (a new person's when ``openid`` was ``None``).
         """
-        with self.lock:
-            self.run_due()
-            account, user = self._user(openid or self.create_stranger(appid=appid), appid)
-            code = account.qr.get(ticket)
-            now = self.now()
-            if code is None or (code.expires_at is not None and now >= code.expires_at):
-                raise WorldError("the QR code is unknown or expired: the phone shows a notice and nothing is pushed")
-            if not user.following:
-                scene = (code.scene_id, code.scene_str, ticket)
-                people.follow(self, account, user, now, scene=people.SCAN_SCENE, qr=scene)
-            else:
-                people.open_window(self, user, "scan", now)
-                event_key = str(code.scene_id if code.scene_id is not None else code.scene_str)
-                fields: JsonObject = {"MsgType": "event", "Event": "SCAN", "EventKey": event_key, "Ticket": ticket}
-                people.push(self, account, user, "event", fields, now)
-            self.changed.notify_all()
-            return user.openid
+        phone = self.phone(openid, appid=appid)
+        phone.scan(ticket)
+        return phone.openid
 
     def user_pays(self, openid: str, *, appid: str | None = None) -> None:
         """Let a user's payment succeed, as far as the customer-service window is concerned."""
-        with self.lock:
-            self.run_due()
-            _account, user = self._user(openid, appid)
-            people.open_window(self, user, "pay", self.now())
+        self.phone(openid, appid=appid).pay()
+
+    def phone(self, openid: str | None = None, *, appid: str | None = None) -> Phone:
+        """Return a user's phone, open at an account: everything a user can do. A new person's without ``openid``."""
+        return Phone(self, openid if openid is not None else self.create_stranger(appid=appid), appid)
+
+    def chat(self, openid: str, *, appid: str | None = None) -> list[ChatEntry]:
+        """Return the lines a user sees in the chat with an account, oldest first."""
+        return self.phone(openid, appid=appid).chat
 
     def sent(self, openid: str | None = None, *, appid: str | None = None) -> list[Sent]:
         """Return what was accepted for delivery, to one user or to all, oldest first."""
@@ -593,55 +570,93 @@ class World:
             self.run_due()
             return [p for p in self.account_of(appid).pushes if openid is None or p.openid == openid]
 
+    # --- the developer's server -------------------------------------------------------------------------------
+
+    def set_callback(
+        self,
+        url: str,
+        *,
+        token: str,
+        encoding_aes_key: str | None = None,
+        mode: CallbackMode | None = None,
+        format: CallbackFormat = "xml",
+        appid: str | None = None,
+    ) -> None:
+        """Fill in the server configuration (服务器配置) of an account, without asking the address.
+
+        From then on everything that happens is pushed there, once somebody carries it: a running simulator does.
+        ``Simulator.set_callback`` checks the address first, as the platform does.
+
+        Args:
+            url: The developer's address; loopback, or a host of ``policy.callback_hosts``.
+            token: The Token, 3 to 32 letters and digits.
+            encoding_aes_key: The EncodingAESKey, 43 characters.
+            mode: ``"plain"``, ``"compatible"`` or ``"safe"``; ``None``: safe with a key, plain without.
+            format: ``"xml"`` or ``"json"``.
+            appid: The account; ``None`` means the default one.
+
+        Raises:
+            CallbackError: What cannot work; nothing is changed.
+        """
+        wanted = mode if mode is not None else ("plain" if encoding_aes_key is None else "safe")
+        settings = CallbackSettings(url=url, token=token, encoding_aes_key=encoding_aes_key, mode=wanted, format=format)
+        self.callbacks.configure(self.account_of(appid), settings)
+
+    def stop_callback(self, *, appid: str | None = None) -> None:
+        """Switch the server configuration off; nothing is pushed any more."""
+        with self.lock:
+            self.account_of(appid).callback_enabled = False
+            self.announce()
+
+    def push(self, fields: JsonObject, openid: str | None = None, *, appid: str | None = None) -> Push | None:
+        """Push any fields, as given: for events the simulator has no act for, such as ``debug_demo``.
+
+        Args:
+            fields: ``Event`` or ``MsgType``, and the rest. ``ToUserName``, ``FromUserName`` and ``CreateTime`` are
+                added unless they are given. Objects nest; of a list each value becomes an element.
+            openid: The user it is about; ``None`` for the platform's own notices, which need a ``FromUserName``.
+            appid: The account; ``None`` means the default one.
+
+        Returns:
+            What was queued; ``None`` for a message of a user on the blacklist.
+        """
+        with self.lock:
+            self.run_due()
+            whole: JsonObject = {"MsgType": "event", **fields} if "Event" in fields else dict(fields)
+            sender = openid if openid is not None else whole.get("FromUserName")
+            if not isinstance(whole.get("MsgType"), str) or not isinstance(sender, str):
+                raise WorldError("a push needs an Event or a MsgType, and an openid or a FromUserName")
+            account = self.account_of(appid)
+            kind = "event" if whole["MsgType"] == "event" else "message"
+            user = account.users.get(sender)
+            if user is None and openid is not None:
+                raise WorldError("no such user of this account")
+            if user is None:
+                pushed: Push | None = people.tell(self, account, sender, kind, whole, self.now())
+            elif kind == "event":
+                pushed = people.push(self, account, user, kind, whole, self.now())
+            else:
+                pushed = people.act(self, account, user, whole, self.now())
+            self.announce()
+            return pushed
+
+    def deliveries(self, openid: str | None = None, *, since: int = 0, appid: str | None = None) -> list[Attempt]:
+        """Return the requests made to the developer's server after a running number, oldest first."""
+        with self.lock:
+            attempts = self.account_of(appid).attempts
+            return [a for a in attempts if a.id > since and (openid is None or a.openid == openid)]
+
+    @property
+    def settled(self) -> bool:
+        """Whether no push waits for its delivery and none is on its way."""
+        with self.lock:
+            return self.callbacks.idle
+
     # --- faults -----------------------------------------------------------------------------------------------
 
-    def fault(
-        self,
-        effect: Effect,
-        path: str = "*",
-        *,
-        method: str = "*",
-        appid: str = "*",
-        client: str = "*",
-        first: int | None = None,
-        nth: int | None = None,
-        every: int | None = None,
-        probability: float | None = None,
-        since: float | None = None,
-        until: float | None = None,
-        times: int | None = None,
-        errcode: int | None = None,
-        status: int = 502,
-        seconds: float = 0.0,
-        jitter: float = 0.0,
-        location: str = "",
-        size: int | None = None,
-        content_type: str = "text/html",
-        processed: bool | None = None,
-    ) -> Fault:
+    def fault(self, effect: Effect, path: str = "*", **conditions: Unpack[FaultConditions]) -> Fault:
         """Add a fault rule; see :class:`~wxmp.simulator.faults.Fault` for the arguments. Returns the living rule."""
-        rule = Fault(
-            effect=effect,
-            path=path,
-            method=method,
-            appid=appid,
-            client=client,
-            first=first,
-            nth=nth,
-            every=every,
-            probability=probability,
-            since=since,
-            until=until,
-            times=times,
-            errcode=errcode,
-            status=status,
-            seconds=seconds,
-            jitter=jitter,
-            location=location,
-            size=size,
-            content_type=content_type,
-            processed=processed,
-        )
+        rule = Fault(effect=effect, path=path, **conditions)
         with self.lock:
             return self.faults.add(rule)
 
@@ -667,7 +682,7 @@ class World:
                 reply = attrs.evolve(reply, delivery=delivery)
             labels = [rule.label for rule in ([fault] if fault is not None else []) + slowing]
             self._note(call, reply, appid, ", ".join(labels), processed)
-            self.changed.notify_all()
+            self.announce()
             return reply
 
     def _appid_of(self, request: Request) -> str:
@@ -807,48 +822,7 @@ class World:
 
     def describe(self) -> JsonObject:
         """Return the state a control page shows: counts, quotas and living tokens as fingerprints, never values."""
-        with self.lock:
-            self.run_due()
-            now = self.now()
-            return {
-                "now": now,
-                "speed": self.clock.speed,
-                "token_requests": {
-                    "total": self.state.token_requests,
-                    "plain": sum(a.plain.requests for a in self.state.accounts.values()),
-                    "stable": sum(a.stable.requests for a in self.state.accounts.values()),
-                },
-                "outsider_fetches": self.state.outsider_fetches,
-                "calls": dict(self.state.calls),
-                "accounts": {account.appid: self._describe(account, now) for account in self.state.accounts.values()},
-                "pending_events": len(self.state.events),
-                "journal_seq": self.journal.seq,
-            }
-
-    def _describe(self, account: Account, now: float) -> JsonObject:
-        channels: tuple[Channel, ...] = ("plain", "stable")
-        return {
-            "users": len(account.users),
-            "followers": sum(user.following for user in account.users.values()),
-            "sent": len(account.sent),
-            "pushes": len(account.pushes),
-            "token_requests": {name: account.channel(name).requests for name in channels},
-            "tokens_issued": {name: account.channel(name).issued for name in channels},
-            "tokens": [
-                {
-                    "serial": token.serial,
-                    "channel": token.channel,
-                    "fingerprint": fingerprint(token.text),
-                    "seconds_left": round(min(token.dies_at, token.expires_at) - now, 3),
-                }
-                for name in channels
-                for token in tokens.living(account, name, now)
-            ],
-            "quotas": {
-                path: {"used": self.counter(account, path, now).used, "limit": self.daily_limit(account, path)}
-                for path in list(account.counters)
-            },
-        }
+        return describe(self)
 
     def wait_for(self, predicate: Callable[[World], bool], timeout: float = 10.0) -> bool:
         """Wait until the predicate holds, looking after every exchange and event; tell whether it did.

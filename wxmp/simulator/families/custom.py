@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from wxmp.simulator import people
 from wxmp.simulator.routes import OK, Call, Route
-from wxmp.simulator.state import Sent, User
+from wxmp.simulator.state import ChatEntry, Sent, User
 from wxmp.simulator.wire import JsonObject, Refusal, as_object
 
 __all__ = ["ROUTES"]
@@ -134,6 +135,8 @@ def send(call: Call) -> JsonObject:
     call.why += f"; {kind} accepted, {left}"
     user.typing_until = 0.0
     user.last_contact_at = call.now
+    content = call.text("content", call.part(kind))
+    people.chat(call.world, user, ChatEntry("to_user", kind, content, dict(call.body), call.now, "custom"))
     call.world.record_sent(call.owner, Sent("custom", call.now, user.openid, dict(call.body), status="success"))
     return OK()
 

@@ -9,7 +9,7 @@ import attrs
 
 from wxmp.simulator import people
 from wxmp.simulator.routes import OK, Call, Route
-from wxmp.simulator.state import Account, Event, Sent, Template, User
+from wxmp.simulator.state import Account, ChatEntry, Event, Sent, Template, User
 from wxmp.simulator.wire import JsonObject, Refusal, as_object, whole_number
 
 if TYPE_CHECKING:
@@ -255,6 +255,9 @@ def send(call: Call) -> JsonObject:
     msgid = world.next_msgid(account)
     record = Sent("template", call.now, user.openid, dict(call.body), msgid, "sending", client_msg_id)
     world.record_sent(account, record)
+    if not user.blocks_templates:
+        entry = ChatEntry("to_user", "template", template.title, dict(call.body), call.now, "template")
+        people.chat(world, user, entry)
     low, high = world.policy.template_delay
     delay = world.state.dice.between("template delay", low, high)
     world.schedule(delay, "template_finish", account, {"openid": user.openid, "msgid": msgid})
