@@ -20,9 +20,9 @@
     ├─ TokenStoreError               the token store failed                 .store
     │  └─ TokenStoreUnavailable      ... and there is no usable token in memory
     └─ WebhookError                  a push is refused                      .code .status
-       ├─ SignatureError             not authentic, stale, repeated, or of the wrong mode (403)
-       ├─ DecryptError               signed, but it does not open            (403)
-       ├─ MalformedError             unusable (400), too large (413)
+       ├─ SignatureError             not authentic, stale, repeated, or of the wrong mode: 403
+       ├─ DecryptError               signed, but it does not open: 403
+       ├─ MalformedError             unusable: 400; too large: 413
        └─ WebhookStoreError          dedupe or activity store failed        .store
 
 Every class takes keyword arguments, survives ``pickle`` and ``copy``, and shows no credential.
