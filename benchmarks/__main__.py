@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks._report import MISSED, NOT_INSTALLED, RESULTS, Row, figure, table
 
-#: In the order of the README: what a call costs first, what a fleet costs last.
+#: In the order of the README: what a call costs first, then a fleet, then what is pushed to us.
 SCRIPTS = (
     "hot_path",
     "retry_cost",
@@ -22,6 +22,10 @@ SCRIPTS = (
     "second_client",
     "imports",
     "fleet",
+    "webhook_in_out",
+    "webhook_server",
+    "dedupe_cost",
+    "webhook_memory",
 )
 #: Seconds for one script.
 PATIENCE = 900

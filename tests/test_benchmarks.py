@@ -27,8 +27,15 @@ NEEDS = {
     "cpu": ["wechatpy"],
     "throughput": ["wechatpy"],
     "fleet": ["wechatpy"],
+    "webhook_in_out": ["wechatpy"],
+    "webhook_server": ["wrk", "wechatpy", "httptools"],
 }
-REMEDIES = {"valgrind": "apt-get install valgrind", "wechatpy": "pip install --group bench"}
+REMEDIES = {
+    "valgrind": "apt-get install valgrind",
+    "wrk": "apt-get install wrk",
+    "wechatpy": "pip install --group bench",
+    "httptools": "pip install --group bench",
+}
 
 
 def start(name: str, results: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -44,8 +51,8 @@ def start(name: str, results: Path, environment: dict[str, str] | None = None) -
 
 
 def missing(name: str) -> list[str]:
-    installed = {"valgrind": shutil.which("valgrind"), "wechatpy": find_spec("wechatpy")}
-    return [need for need in NEEDS.get(name, []) if not installed[need]]
+    tools = ("valgrind", "wrk")
+    return [need for need in NEEDS.get(name, []) if not (shutil.which if need in tools else find_spec)(need)]
 
 
 @pytest.mark.timeout(300)
