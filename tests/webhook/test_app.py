@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextvars
 import json
 import logging
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -561,3 +565,201 @@ async def test_closing_twice_is_fine() -> None:
     """A webhook is a context manager too."""
     async with echoing() as hook:
         await hook.aclose()
+
+
+# ---- event loops, threads, logs
+
+
+async def slow_then_late(hook: Webhook, values: dict[str, Any]) -> None:
+    """Three deliveries of a push that wait in vain, and time for its late answer."""
+    statuses = [(await hook.answer("POST", *safe(values))).status for _ in range(3)]
+    assert statuses == [503, 503, 200]
+    await asyncio.sleep(0.6)
+
+
+def test_event_loops_one_after_the_other() -> None:
+    """A webhook that was not closed works in the next event loop, late answers included."""
+    client = FakeClient()
+    hook = webhook(client=client, delivery=QUICK)
+
+    @hook.default
+    async def slow(message: Push) -> str:
+        await asyncio.sleep(0.85)
+        return "at last"
+
+    for number in range(1, 3):
+        asyncio.run(slow_then_late(hook, fields()))
+        assert len(client.custom.sent) == number
+
+
+def test_an_event_loop_that_ended_in_the_middle_leaves_nothing() -> None:
+    """Its handlers are gone with it, and take no room from those of the next."""
+    hook = webhook(delivery=DeliveryPolicy(max_running=1))
+    values = fields(Content="again")
+
+    @hook.default
+    async def slow(message: Push) -> str:
+        await asyncio.sleep(0 if started else 60)
+        return "done"
+
+    started: list[int] = []
+
+    async def cut() -> None:
+        call = asyncio.ensure_future(hook.answer("POST", *safe(values)))
+        await asyncio.sleep(0.05)
+        assert not call.done()
+
+    asyncio.run(cut())
+    started.append(1)
+    answer = asyncio.run(hook.answer("POST", *safe(values)))
+    assert "done" in opened(answer.body)
+
+
+def test_two_threads_share_a_webhook() -> None:
+    """Each thread has an event loop; a retry that reaches the other one waits for the same answer."""
+    hook, runs = webhook(), []
+
+    @hook.default
+    async def slow(message: Push) -> str:
+        runs.append(threading.get_ident())
+        await asyncio.sleep(0.5)
+        return "once"
+
+    values = fields()
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: asyncio.run(hook.answer("POST", *safe(values))), range(4)))
+    assert ["once" in opened(answer.body) for answer in answers] == [True] * 4
+    assert len(runs) == 1
+
+
+async def test_a_handler_sees_the_context_of_its_request() -> None:
+    """What a middleware put into context variables is there, and what the handler puts there stays with it."""
+    hook, seen = webhook(), []
+    who = contextvars.ContextVar("who", default="nobody")
+
+    @hook.default
+    async def ask(message: Push) -> None:
+        seen.append(who.get())
+        who.set("handler")
+
+    who.set("middleware")
+    await hook.answer("POST", *safe(fields()))
+    assert (seen, who.get()) == (["middleware"], "middleware")
+
+
+async def test_numbers_make_no_refusal_of_their_own(caplog: pytest.LogCaptureFixture) -> None:
+    """One stale request, sent again and again, is one line although it gets older."""
+    seconds = [2_000_000_000.0]
+    hook = webhook(clock=lambda: seconds[0])
+    stale = safe(fields(), at=1_000_000_000)
+    with caplog.at_level(logging.WARNING, "wxmp.webhook"):
+        for _ in range(500):
+            seconds[0] += 1
+            assert (await hook.answer("POST", *stale)).status == 403
+    assert len(caplog.records) == 1
+
+
+async def test_deliveries_that_are_left_to_the_next_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A slow handler is no incident: fifty waiting pushes do not write fifty warnings."""
+    hook = webhook(delivery=QUICK)
+
+    @hook.default
+    async def slow(message: Push) -> None:
+        await asyncio.sleep(0.5)
+
+    with caplog.at_level(logging.WARNING, "wxmp.webhook"):
+        answers = await asyncio.gather(*(hook.answer("POST", *safe(fields())) for _ in range(50)))
+        await hook.aclose()
+    assert {answer.status for answer in answers} == {503}
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("jump", [-100_000.0, -250.0, 250.0, 100_000.0])
+async def test_a_clock_that_jumps_costs_no_push_under_way(jump: float) -> None:
+    """The clock of the server is set while a handler runs: it is answered, and its retry gets the same answer."""
+    offset = [0.0]
+    hook = webhook(clock=lambda: time.time() + offset[0])
+    ready = asyncio.Event()
+
+    @hook.default
+    async def slow(message: Push) -> str:
+        await ready.wait()
+        return "hello"
+
+    values = fields()
+    call = asyncio.ensure_future(hook.answer("POST", *safe(values)))
+    await asyncio.sleep(0.05)
+    offset[0] = jump
+    ready.set()
+    assert "hello" in opened((await call).body)
+    again = await hook.answer("POST", *safe(values, at=time.time() + jump))
+    assert "hello" in opened(again.body)
+
+
+async def test_no_log_line_holds_what_a_user_wrote(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither texts nor openids, nor a name of an event that somebody made up, at INFO and above."""
+    client = FakeClient()
+
+    class Rude(MemoryActivityLog):
+        async def record(self, push: Push) -> None:
+            raise KeyError(push.openid)
+
+        async def window(self, openid: str) -> Any:
+            raise KeyError(openid)
+
+        async def record_sent(self, openid: str, count: int = 1) -> None:
+            raise KeyError(openid)
+
+    hook = webhook(client=client, activity=Rude(), delivery=QUICK)
+
+    @hook.default
+    async def slow(message: Push) -> str:
+        await asyncio.sleep(0.85)
+        return "a secret answer"
+
+    with caplog.at_level(logging.INFO, "wxmp.webhook"):
+        await slow_then_late(hook, fields(Content="a secret question"))
+        await slow_then_late(hook, fields("event", Event="made up\nFAKE LINE"))
+        await hook.aclose()
+    assert len(client.custom.sent) == 2
+    assert "KeyError" in caplog.text
+    for secret in (USER, "secret", "FAKE", TOKEN, AES_KEY):
+        assert secret not in caplog.text
+
+
+async def test_an_activity_log_of_ones_own_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it raises, the user is answered."""
+
+    class Rude(MemoryActivityLog):
+        async def record(self, push: Push) -> None:
+            raise ZeroDivisionError
+
+        async def record_outcome(self, push: Any, outcome: Any) -> None:
+            raise ZeroDivisionError
+
+    hook = echoing(activity=Rude())
+
+    @hook.on_event("CLICK")
+    async def click(message: Push) -> str:
+        return "clicked"
+
+    assert "hi" in opened((await hook.answer("POST", *safe(fields(Content="hi")))).body)
+    assert "clicked" in opened((await hook.answer("POST", *safe(fields("event", Event="CLICK", EventKey="x")))).body)
+
+
+async def test_both_stores_are_closed_even_if_one_cannot() -> None:
+    """The error gets out, and the other store is not forgotten."""
+    closed: list[str] = []
+
+    class Broken(MemoryDedupe):
+        async def aclose(self) -> None:
+            raise RuntimeError("no")
+
+    class Watched(MemoryActivityLog):
+        async def aclose(self) -> None:
+            closed.append("activity")
+
+    hook = echoing(dedupe=Broken(), activity=Watched())
+    with pytest.raises(RuntimeError):
+        await hook.aclose()
+    assert closed == ["activity"]

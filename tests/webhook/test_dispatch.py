@@ -218,3 +218,23 @@ def test_odd_events_are_refused(name: Any, key: Any, prefix: Any, field: str) ->
     with pytest.raises(ConfigError) as caught:
         Dispatcher().add_event(name, handler, key=key, prefix=prefix)
     assert caught.value.field == field
+
+
+async def test_a_handler_with_a_default_for_the_client_works_without_one() -> None:
+    """It gets the client if there is one."""
+    dispatcher = Dispatcher()
+    dispatcher.add_class(TextMessage, with_client_or_not)
+    route = dispatcher.find(text())
+    assert route is not None
+    client: Any = object()
+    assert await route.run(text(), client) is client
+    assert await route.run(text(), None) is None
+
+
+def test_blanks_around_the_name_of_an_event_do_not_count() -> None:
+    """The record is found without them, and so is the handler."""
+    dispatcher = Dispatcher()
+    dispatcher.add_event(" CLICK", made("click"), key=None, prefix=None)
+    assert found(dispatcher, event("CLICK ", "x")) == "click"
+    with pytest.raises(ConfigError):
+        dispatcher.add_event(" ", made("nothing"), key=None, prefix=None)

@@ -15,7 +15,7 @@ from tests.webhook.pushes import ACCOUNT, AES_KEY, APPID, TOKEN
 from wxmp.errors import ConfigError, DecryptError, MalformedError, SignatureError, WebhookError
 from wxmp.webhook import gate as gate_module
 from wxmp.webhook.crypto import MessageCipher, sha1_of_sorted
-from wxmp.webhook.gate import MAX_ECHOSTR, Gate, Opened
+from wxmp.webhook.gate import MAX_ECHOSTR, Gate
 
 NOW = 1_790_000_000.0
 OLD_TOKEN = "oldSampleToken"
@@ -462,14 +462,6 @@ def test_no_secret_in_a_repr() -> None:
     for secret in (TOKEN, AES_KEY, OLD_TOKEN, OLD_KEY, "你好", pushes.USER):
         assert secret not in text
     assert APPID in repr(one)
-
-
-def test_opened_cannot_be_changed() -> None:
-    """A record."""
-    opened = gate().open(*sealed())
-    assert isinstance(opened, Opened)
-    with pytest.raises(AttributeError):
-        opened.replay_key = "x"  # type: ignore[misc]
 
 
 # ---- properties

@@ -297,6 +297,44 @@ def test_every_character_reads_the_same(shape: str) -> None:
             assert found is None or by_expat(text.encode()) == found, hex(code)
 
 
+USUAL = "<ToUserName>{}</ToUserName>\n<FromUserName>{}</FromUserName><CreateTime>{}</CreateTime>"
+USUAL += "<MsgType>{}</MsgType> <Content>{}</Content>\n<MsgId>{}</MsgId>"
+VALUES = st.one_of(TEXTS, TEXTS.map("<![CDATA[{}]]>".format), st.sampled_from(["1", "0" * 21, "１", "<![CDATA[1]]>"]))
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(VALUES, min_size=6, max_size=6), st.integers(0, 6), st.sampled_from(["", " ", "\n", "x", "<!-- -->"]))
+def test_usual_texts_are_the_reading_of_expat(values: list[str], place: int, noise: str) -> None:
+    """A text message in its usual order has a way of its own, which reads what expat reads."""
+    for index in range(6):
+        if not values[index].startswith("<![CDATA[") and index not in (2, 5) and index != place:
+            values[index] = f"<![CDATA[{values[index]}]]>"  # one odd value at a time reaches further
+    inner = USUAL.format(*values)
+    text = f"<xml>{noise}{inner}</xml>" if place % 2 else f"<xml>{inner}{noise}</xml>"
+    found = reading._read_flat(text)
+    assert found is None or by_expat(text.encode("utf-8", "surrogatepass")) == found
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_every_character_of_a_usual_text_reads_the_same(place: int) -> None:
+    """Character by character, in every element."""
+    for code in CODES:
+        values = ["<![CDATA[a]]>", "<![CDATA[b]]>", "1", "<![CDATA[text]]>", "<![CDATA[c]]>", "2"]
+        for odd in (f"<![CDATA[x{chr(code)}y]]>", f"1{chr(code)}"):
+            values[place] = odd
+            text = f"<xml>{USUAL.format(*values)}</xml>"
+            found = reading._read_flat(text)
+            assert found is None or by_expat(text.encode()) == found, hex(code)
+
+
+def test_usual_texts_go_the_shortest_way() -> None:
+    """The two comparisons above would hold for a way that takes nothing."""
+    values = ["<![CDATA[a]]>", "<![CDATA[b]]>", "1", "<![CDATA[text]]>", "<![CDATA[ 你 <好> ]]>", "2"]
+    text = f"<xml>{USUAL.format(*values)}</xml>\n"
+    assert reading._TEXT.fullmatch(text)
+    assert list(reading.read_xml(text.encode()).values()) == ["a", "b", "1", "text", " 你 <好> ", "2"]
+
+
 def test_typical_messages_go_the_short_way() -> None:
     """The comparison above would hold for a short way that takes nothing."""
     assert reading._read_flat("<xml>\n <A><![CDATA[你 <&> 好]]></A>\n<B> 7 </B>\n</xml>\n") == {

@@ -31,7 +31,7 @@ SWEEP_EVERY: Final = 16
 LATE_KEEP: Final = 60.0
 
 
-@attrs.frozen
+@attrs.define  # one for every delivery: frozen would cost twice as much to make
 class Claim:
     """What the store says to a delivery.
 

@@ -66,7 +66,7 @@ class _Keys:
         return f"{type(self).__name__}(***)"
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)  # one for every push: frozen would cost twice as much to make
 class Opened:
     """A push that is authentic and can be read."""
 

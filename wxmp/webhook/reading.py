@@ -57,12 +57,28 @@ _HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
 # XML gives a meaning (< & ]), changes (the carriage return) or forbids.
 _PLAIN: Final = r"\]\x00-\x08\x0b-\x1f\ufffe\uffff"
 _FLAT: Final = re.compile(
-    r"<([A-Za-z_][A-Za-z0-9_.-]{0,63})>"
-    rf"(?:<!\[CDATA\[([^{_PLAIN}]*)\]\]>|([^<&{_PLAIN}]*))"
-    r"</\1>[ \t\n]*"
+    r"<([A-Za-z_][A-Za-z0-9_.-]{0,63}+)>"
+    rf"(?:<!\[CDATA\[([^{_PLAIN}]*+)\]\]>|([^<&{_PLAIN}]*+))"
+    r"</\1>[ \t\n]*+"
     r"|(.+)",
     re.DOTALL,
 )
+
+
+def _usual(*names: str) -> re.Pattern[str]:
+    """Return what fits a flat message of these elements in this order: a number bare, anything else in CDATA."""
+    elements = [
+        rf"<{name}>([0-9]{{1,20}}+)</{name}>[ \t\n]*+"
+        if name in ("CreateTime", "MsgId")
+        else rf"<{name}><!\[CDATA\[([^{_PLAIN}]*+)\]\]></{name}>[ \t\n]*+"
+        for name in names
+    ]
+    return re.compile(rf"<xml>[ \t\n]*+{''.join(elements)}</xml>[ \t\n]*+")
+
+
+# Nine of ten pushes are texts, and all texts look like this: read at once, they cost half.
+_TEXT_NAMES: Final = ("ToUserName", "FromUserName", "CreateTime", "MsgType", "Content", "MsgId")
+_TEXT: Final = _usual(*_TEXT_NAMES)
 
 # The envelope as the platform writes it. Of these characters nothing means anything to XML.
 _ENVELOPE: Final = re.compile(
@@ -148,6 +164,9 @@ def _read_flat(text: str) -> Fields | None:
     Only what reads the same either way is taken: no markup but elements and whole CDATA sections, no attributes, no
     references, no character that XML forbids or changes, no name twice. A property test holds both readings together.
     """
+    usual = _TEXT.fullmatch(text)
+    if usual is not None and len(text) <= MAX_TEXT:
+        return dict(zip(_TEXT_NAMES, usual.groups(), strict=True))
     end = len(text.rstrip(" \t\n")) - len("</xml>")
     if end > MAX_TEXT or not text.startswith("<xml>") or not text.startswith("</xml>", end):
         return None
