@@ -1,9 +1,9 @@
 """What it costs to read one encrypted text message, and to answer it with an encrypted text.
 
-In: verify, decrypt, parse to a typed record. Ours also looks for the request among those seen before and claims the
-push (``MemoryDedupe``); wechatpy does neither. In + out: the same, then make, check, render and encrypt a text reply,
-and store it for the retries. wechatpy's record is a dictionary that converts a field when it is asked for one; ours is
-converted. Its ``WeChatCrypto`` is made once.
+In: take the query apart, verify, decrypt, parse to a typed record. Ours also looks for the request among those seen
+before and claims the push (``MemoryDedupe``); wechatpy does neither. In + out: the same, then make, check, render and
+encrypt a text reply, and store it for the retries. wechatpy's record is a dictionary that converts a field when it is
+asked for one; ours is converted. Its ``WeChatCrypto`` is made once; its documentation makes one for each request.
 
 The whole webhook stands beside: what ``Webhook.answer`` does for a request, with the handler in a task of its own, its
 deadlines, its lease. wechatpy has none of that. The bare limit is what no SDK in Python can do without: base64, AES
@@ -71,14 +71,16 @@ class Bare:
 
 
 class Wechatpy:
-    """The peer, as its documentation shows it. The query has been taken apart for it."""
+    """The peer, as its documentation shows it: ``check_signature`` first, then the message."""
 
     def __init__(self) -> None:
         self._wechatpy = import_wechatpy()
         self._crypto = self._wechatpy.crypto.WeChatCrypto(TOKEN, ENCODING_AES_KEY, APPID)
 
     def read(self, push: RawPush, query: dict[str, str]) -> Any:
-        """Verify, decrypt, parse."""
+        """Take the request apart, verify, decrypt, parse."""
+        query = taken_apart(push)
+        self._wechatpy.utils.check_signature(TOKEN, query["signature"], query["timestamp"], query["nonce"])
         text = self._crypto.decrypt_message(push.body, query["msg_signature"], query["timestamp"], query["nonce"])
         return self._wechatpy.parse_message(text)
 

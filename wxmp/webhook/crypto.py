@@ -162,19 +162,24 @@ class MessageCipher:
             random: The 16 bytes in front, for known answers in tests. The vector of the cipher never changes, so these
                 bytes are all that keeps equal messages from giving equal texts: leave them to ``secrets``.
         """
-        noise = secrets.token_bytes(NOISE) if random is None else random
-        if len(noise) != NOISE:
-            raise ConfigError(f"random must be {NOISE} bytes", field="random")
-        plain = noise + len(message).to_bytes(4, "big") + message + self._tail
-        fill = PADDING - len(plain) % PADDING
-        padded = plain + _FILLS[fill]
         if random is None:
-            try:
-                sealed = self._sealer.update(padded)
-            except RuntimeError:
-                # Another thread is inside of it.
-                sealed = self._cipher.encryptor().update(padded)
-        else:
-            # A known answer begins with the vector of the key.
-            sealed = self._cipher.encryptor().update(padded)
+            return self.seal(message, secrets.token_bytes(NOISE)).decode("ascii")
+        if len(random) != NOISE:
+            raise ConfigError(f"random must be {NOISE} bytes", field="random")
+        # A known answer begins with the vector of the key.
+        sealed = self._cipher.encryptor().update(self._padded(message, random))
         return binascii.b2a_base64(sealed, newline=False).decode("ascii")
+
+    def seal(self, message: bytes, noise: bytes) -> bytes:
+        """Return what ``encrypt`` returns, as bytes, with fresh ``noise`` of the caller: 16 bytes from ``secrets``."""
+        padded = self._padded(message, noise)
+        try:
+            sealed = self._sealer.update(padded)
+        except RuntimeError:
+            # Another thread is inside of it.
+            sealed = self._cipher.encryptor().update(padded)
+        return binascii.b2a_base64(sealed, newline=False)
+
+    def _padded(self, message: bytes, noise: bytes) -> bytes:
+        plain = noise + len(message).to_bytes(4, "big") + message + self._tail
+        return plain + _FILLS[PADDING - len(plain) % PADDING]

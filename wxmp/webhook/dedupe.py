@@ -206,11 +206,13 @@ class MemoryDedupe(DedupeStore):
 
     async def finish(self, key: str, *, fence: int, answer: bytes, keep: float, taken: bool) -> bool:
         """See :meth:`DedupeStore.finish`."""
-        entry = self._owned(key, fence)
-        if entry is None:
+        now = self._clock()
+        entry = self._pushes.get(key)
+        if entry is None or entry.until <= now:
+            entry = self._owned(key, fence)
+        if entry is None or entry.fence != fence or entry.state != "running":
             return False
-        entry.state, entry.answer, entry.taken = "done", answer, taken
-        entry.until = self._clock() + keep
+        entry.state, entry.answer, entry.taken, entry.until = "done", answer, taken, now + keep
         return True
 
     async def claim_late(self, key: str, *, fence: int) -> bool:

@@ -21,7 +21,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from wxmp.errors import ConfigError, DecryptError, MalformedError, SignatureError
-from wxmp.webhook.crypto import MessageCipher, check_appid, check_token, sign
+from wxmp.webhook.crypto import NOISE, MessageCipher, check_appid, check_token, sign
 from wxmp.webhook.reading import Fields, read_fields, read_sealed
 
 if TYPE_CHECKING:
@@ -64,6 +64,14 @@ class _Keys:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(***)"
+
+
+# Nothing that goes in needs escaping: base64, hexadecimal digits, a number.
+_SEALED_XML: Final = (
+    b"<xml><Encrypt><![CDATA[%b]]></Encrypt><MsgSignature><![CDATA[%b]]></MsgSignature>"
+    b"<TimeStamp>%b</TimeStamp><Nonce><![CDATA[%b]]></Nonce></xml>"
+)
+_SEALED_JSON: Final = b'{"Encrypt":"%b","MsgSignature":"%b","TimeStamp":%b,"Nonce":"%b"}'
 
 
 @attrs.define(eq=False)  # one for every push: frozen would cost twice as much to make
@@ -217,18 +225,11 @@ class Gate:
         keys = opened._keys  # noqa: SLF001 - only this class makes and reads them
         if keys is None or keys.cipher is None or reply in (b"", b"success"):
             return reply
-        encrypt = keys.cipher.encrypt(reply)
-        timestamp = str(int(self._clock()))
-        nonce = secrets.token_hex(8)
-        signature = sign(keys.token, timestamp.encode(), nonce.encode(), encrypt.encode()).decode()
-        if opened.format == "json":
-            text = f'{{"Encrypt":"{encrypt}","MsgSignature":"{signature}","TimeStamp":{timestamp},"Nonce":"{nonce}"}}'
-        else:
-            text = (
-                f"<xml><Encrypt><![CDATA[{encrypt}]]></Encrypt><MsgSignature><![CDATA[{signature}]]></MsgSignature>"
-                f"<TimeStamp>{timestamp}</TimeStamp><Nonce><![CDATA[{nonce}]]></Nonce></xml>"
-            )
-        return text.encode("ascii")
+        fresh = secrets.token_bytes(NOISE + 8)
+        encrypt = keys.cipher.seal(reply, fresh[:NOISE])
+        timestamp, nonce = b"%d" % self._clock(), fresh[NOISE:].hex().encode()
+        form = _SEALED_JSON if opened.format == "json" else _SEALED_XML
+        return form % (encrypt, sign(keys.token, timestamp, nonce, encrypt), timestamp, nonce)
 
     def _signing(self, name: str, given: bytes, *covered: bytes) -> list[bytes]:
         """Return the Tokens under which ``given`` fits; there is at least one."""
