@@ -254,7 +254,7 @@ class Gate:
     def _unseal(self, tokens: list[bytes], sealed: bytes) -> tuple[_Keys, bytes]:
         """Open ``sealed`` under the first pair with one of ``tokens`` that can."""
         for keys in self._pairs:
-            if keys.token in tokens and keys.cipher is not None:
+            if keys.cipher is not None and keys.token in tokens:
                 try:
                     return keys, keys.cipher.decrypt(sealed)
                 except DecryptError:

@@ -127,8 +127,9 @@ def read_fields(body: bytes) -> tuple[Literal["xml", "json"], Fields]:
     Raises:
         MalformedError: As ``detect``, ``read_xml`` and ``read_json``.
     """
-    form = detect(body)
-    return form, read_xml(body) if form == "xml" else read_json(body)
+    if body.startswith(b"<xml>") or detect(body) == "xml":
+        return "xml", read_xml(body)
+    return "json", read_json(body)
 
 
 def read_xml(body: bytes, *, unbounded: str = "") -> Fields:

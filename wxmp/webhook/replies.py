@@ -103,6 +103,9 @@ def _need_text(field: str, value: object, *, errcode: int, empty: int, advice: s
 
 
 def _check_content(_reply: object, attribute: attrs.Attribute[str], value: object) -> None:
+    # Nearly every text passes this question, at a third of the price of the others.
+    if type(value) is str and len(value) <= _SURELY_SHORT and value.isprintable() and value and not value.isspace():
+        return
     advice = "return None from the handler to show the user nothing"
     text = _need_text(attribute.name, value, errcode=TEXT_EMPTY, empty=TEXT_EMPTY, advice=advice)
     if len(text) <= _SURELY_SHORT:
