@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from tests.tokens.virtual_time import now, run
-from wxmp.errors import ConfigError, SignatureError, WebhookStoreError
+from wxmp.errors import ConfigError, RecipientError, SignatureError, WebhookStoreError
 from wxmp.webhook.dedupe import Claim, MemoryDedupe
 from wxmp.webhook.delivery import Deliveries, DeliveryPolicy, HandlerFailedError, OverloadedError, Work
 
@@ -224,11 +224,11 @@ async def test_a_frozen_worker_does_not_answer_what_another_has_handled() -> Non
     """A process that slept through its lease finds the push taken: its connection gets the other's answer."""
     shop = fleet()
     first = asyncio.ensure_future(shop.workers[0].deliver(shop.work(2.0, b"frozen")))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.3)
     job = next(iter(shop.workers[0]._jobs.values()))
     assert job.renewal is not None
     job.renewal.cancel()  # what a stopped process does not do
-    await asyncio.sleep(shop.policy.lease + 0.1 - 2.0)
+    await asyncio.sleep(0.9)
     handled = shop.store._pushes["wx:push"]
     handled.lease_until = now()
     assert await shop.workers[1].deliver(shop.work(0.0, b"other")) == b"other"
@@ -501,6 +501,8 @@ async def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
     [
         ({"deadline": 0}, "deadline"),
         ({"attempts": -1}, "attempts"),
+        ({"attempts": 2.5}, "attempts"),
+        ({"max_running": 0.5}, "max_running"),
         ({"hold": 1.0}, "hold"),
         ({"lease": 4.5}, "lease"),
         ({"on_error": "ignore"}, "on_error"),
@@ -514,3 +516,328 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], field: 
     with pytest.raises(ConfigError) as caught:
         DeliveryPolicy(**settings)
     assert caught.value.field == field
+
+
+# ---- races
+
+
+class SlowStore(MemoryDedupe):
+    """A store that takes its time, each way: what another one does meanwhile it does not know."""
+
+    def __init__(self, seconds: float = 0.05, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.seconds = seconds
+
+    async def _around(self, operation: Awaitable[Any]) -> Any:
+        await asyncio.sleep(self.seconds)
+        answer = await operation
+        await asyncio.sleep(self.seconds)
+        return answer
+
+    async def begin(self, *args: Any, **kwargs: Any) -> Claim:
+        return await self._around(super().begin(*args, **kwargs))  # type: ignore[no-any-return]
+
+    async def finish(self, *args: Any, **kwargs: Any) -> bool:
+        return await self._around(super().finish(*args, **kwargs))  # type: ignore[no-any-return]
+
+
+def slow(workers: int = 1, seconds: float = 0.05, **settings: Any) -> Fleet:
+    store, policy = SlowStore(seconds, clock=now), DeliveryPolicy(**settings)
+    return Fleet(store, policy, [Deliveries(store, policy) for _ in range(workers)])
+
+
+@virtual
+async def test_the_number_of_handlers_is_bounded_while_the_store_thinks() -> None:
+    """Pushes that all asked the store before the first handler began do not all begin."""
+    shop = slow(max_running=10)
+    calls = [shop.workers[0].deliver(shop.work(1.0, key=f"wx:{index}")) for index in range(100)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert len(shop.runs) == results.count(b"hello") == 10
+
+
+@virtual
+async def test_what_was_refused_for_lack_of_room_is_free_for_the_next_delivery() -> None:
+    """Another worker with room handles it at once, not after a lease."""
+    shop = fleet(max_running=1)
+    first = asyncio.ensure_future(shop.workers[0].deliver(shop.work(3.0, key="wx:other")))
+    await asyncio.sleep(0.1)
+    with pytest.raises(OverloadedError):
+        await shop.workers[0].deliver(shop.work(0.0))
+    started = now()
+    assert await shop.workers[1].deliver(shop.work(0.0)) == b"hello"
+    assert now() == started
+    await first
+
+
+@virtual
+async def test_a_full_worker_still_answers_the_retry_of_a_finished_push() -> None:
+    """An answer that waits for its next delivery counts as work; that delivery gets it all the same."""
+    shop = fleet(workers=1, max_running=1)
+    first = asyncio.ensure_future(shop.workers[0].deliver(shop.work(5.2)))
+    await asyncio.wait({first}, timeout=PATIENCE)
+    first.cancel()
+    await asyncio.sleep(0.5)
+    assert len(shop.workers[0]) == 1
+    assert await shop.workers[0].deliver(shop.work(5.2)) == b"hello"
+    await shop.settle()
+    assert shop.late == []
+
+
+@virtual
+async def test_closing_starts_nothing_for_those_who_still_wait() -> None:
+    """A connection whose handler was stopped does not start it once more after closing, when the store is slow."""
+    shop = slow(drain=1.0)
+    call = asyncio.ensure_future(shop.workers[0].deliver(shop.work(100.0)))
+    await asyncio.sleep(0.2)
+    await shop.workers[0].aclose()
+    with pytest.raises(OverloadedError):
+        await call
+    assert len(shop.runs) == 1
+
+
+@virtual
+async def test_closing_lets_an_ended_handler_tell_the_store() -> None:
+    """The drain ends while the store is told: the answer is kept, and no other worker handles the push again."""
+    shop = slow(workers=2, seconds=0.3, drain=1.0)
+    call = asyncio.ensure_future(shop.workers[0].deliver(shop.work(1.5)))
+    await asyncio.sleep(1.2)
+    closing = asyncio.ensure_future(shop.workers[0].aclose())
+    assert await call == b"hello"
+    await closing
+    assert await shop.workers[1].deliver(shop.work(0.0, b"again")) == b"hello"
+    assert len(shop.ended) == 1
+
+
+@virtual
+async def test_a_retry_that_comes_while_the_store_is_told_carries_the_answer() -> None:
+    """The handler ends without a connection, the retry arrives at the same moment: one answer, not two."""
+    shop = slow(seconds=0.2)
+    first = asyncio.ensure_future(shop.workers[0].deliver(shop.work(5.0)))
+    await asyncio.sleep(5.0)
+    first.cancel()
+    assert await shop.workers[0].deliver(shop.work(5.0)) == b"hello"
+    await shop.settle()
+    assert (len(shop.ended), shop.late) == (1, [])
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(0.05, False), (0.3, True), (3.0, True)])
+def test_an_answer_at_the_very_last_moment_is_not_lost(seconds: float, late: bool) -> None:
+    """The last delivery runs out while the store is told of the answer: it goes out one way, on time if it can."""
+
+    async def story() -> None:
+        shop = slow(seconds=0.01)
+        connections = [asyncio.ensure_future(shop.workers[0].deliver(shop.work(4.45))) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        assert isinstance(shop.store, SlowStore)
+        shop.store.seconds = seconds
+        *_, last = await asyncio.gather(*connections, return_exceptions=True)
+        await shop.settle()
+        assert (last, shop.late) == ((b"", [b"hello"]) if late else (b"hello", []))
+
+    run(story())
+
+
+@virtual
+async def test_the_last_connection_that_is_lost_while_the_store_is_told_costs_no_answer() -> None:
+    """The store believes that a connection has the answer; it is gone, and no other will come."""
+    shop = slow(seconds=0.2)
+    connections = [asyncio.ensure_future(shop.workers[0].deliver(shop.work(2.0))) for _ in range(3)]
+    await asyncio.sleep(2.5)
+    for connection in connections:
+        connection.cancel()
+    await shop.settle()
+    assert shop.late == [b"hello"]
+
+
+@virtual
+async def test_nobody_hears_what_is_said_after_the_platform_has_hung_up() -> None:
+    """A connection that is still open after 5 s does not count: without a retry the answer goes out late."""
+    shop = fleet(workers=1)
+    with pytest.raises(OverloadedError):
+        await shop.workers[0].deliver(shop.work(5.2))
+    await shop.settle()
+    assert shop.late == [b"hello"]
+
+
+@virtual
+async def test_only_the_newest_delivery_is_heard() -> None:
+    """The platform delivers again because the connection broke, and the server has not noticed."""
+    shop = fleet(workers=1)
+    unnoticed = asyncio.ensure_future(shop.workers[0].deliver(shop.work(4.0)))
+    await asyncio.sleep(1.0)
+    second = asyncio.ensure_future(shop.workers[0].deliver(shop.work(4.0)))
+    await asyncio.sleep(1.0)
+    second.cancel()
+    assert await unnoticed == b"hello"
+    await shop.settle()
+    assert shop.late == [b"hello"]
+
+
+@virtual
+async def test_a_busy_process_does_not_handle_a_push_twice() -> None:
+    """Something blocks the loop for longer than the lease: the retry joins the handler that is still at work."""
+    shop = fleet(workers=1)
+    first = asyncio.ensure_future(shop.workers[0].deliver(shop.work(6.0)))
+    await asyncio.sleep(0.1)
+    loop = asyncio.get_running_loop()
+    retry = asyncio.ensure_future(shop.workers[0].deliver(shop.work(6.0)))
+    loop.jump(4.0)  # type: ignore[attr-defined]
+    assert await retry == b"hello"
+    await asyncio.gather(first, return_exceptions=True)
+    await shop.settle()
+    assert (len(shop.runs), len(shop.ended), shop.late) == (1, 1, [])
+
+
+@virtual
+async def test_an_answer_follows_its_push_to_a_new_fence() -> None:
+    """The lease ran out, and the retry gets the push while the handler's answer is on its way to the store."""
+    shop = slow(seconds=0.3)
+    first = asyncio.ensure_future(shop.workers[0].deliver(shop.work(1.0)))
+    await asyncio.sleep(1.4)  # it ends at 1.6, and the store hears of it at 1.9
+    retry = asyncio.ensure_future(shop.workers[0].deliver(shop.work(1.0)))
+    await asyncio.sleep(0.2)
+    shop.store._pushes["wx:push"].lease_until = now()
+    assert await asyncio.gather(first, retry) == [b"hello", b"hello"]
+    assert shop.store._pushes["wx:push"].state == "done"
+    await shop.settle()
+    assert (len(shop.runs), shop.late) == (1, [])
+
+
+@virtual
+async def test_a_store_that_forgets_does_not_make_its_worker_begin_anew() -> None:
+    """The store was emptied while the handler ran: the retry in the same worker waits for it."""
+    shop = fleet(workers=1)
+    asyncio.get_running_loop().call_later(1.0, shop.store._pushes.clear)
+    assert await shop.platform(7.0) == ["cut", b"hello"]
+    await shop.settle()
+    assert (len(shop.runs), shop.late) == (1, [])
+
+
+# ---- what handlers raise
+
+
+def raising(shop: Fleet, error: BaseException) -> Work:
+    work = shop.work(0.0)
+
+    async def handle() -> bytes:
+        shop.runs.append(now())
+        await asyncio.sleep(0)
+        raise error
+
+    work.handle = handle
+    return work
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncio.CancelledError(),
+        SignatureError("of something else"),
+        OverloadedError("of something else"),
+        WebhookStoreError("of something else"),
+        RecipientError(errcode=45015),
+        TimeoutError(),
+        type("Odd", (BaseException,), {})(),
+        StopAsyncIteration(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("on_error", ["success", "retry"])
+def test_whatever_a_handler_raises_is_a_failure_of_the_handler(
+    error: BaseException, on_error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Errors of our own and cancellations too: the handler ran once, and nothing of it looks like a refusal."""
+
+    async def story() -> None:
+        shop = fleet(on_error=on_error)
+        work = raising(shop, error)
+        if on_error == "success":
+            assert await shop.workers[0].deliver(work) == b""
+        else:
+            with pytest.raises(HandlerFailedError):
+                await shop.workers[0].deliver(work)
+        assert len(shop.runs) == 1
+        await shop.settle()
+
+    with caplog.at_level(logging.ERROR, "wxmp.webhook"):
+        run(story())
+    assert caplog.text.count("the handler failed") == 1
+
+
+@virtual
+async def test_a_handler_that_cleans_up_for_long_keeps_its_push() -> None:
+    """It took too long, was told to stop, and cleans up for longer than the lease: nobody else begins meanwhile."""
+    shop = fleet(handler_timeout=1.0)
+    work = shop.work(0.0)
+
+    async def handle() -> bytes:
+        shop.runs.append(now())
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(6.0)
+        return b""
+
+    work.handle = handle
+    first = asyncio.ensure_future(shop.workers[0].deliver(work))
+    await asyncio.wait({first}, timeout=PATIENCE)
+    logging.getLogger("wxmp.webhook").setLevel(logging.CRITICAL)
+    try:
+        assert await shop.workers[1].deliver(shop.work(0.0, b"twice")) == b""
+    finally:
+        logging.getLogger("wxmp.webhook").setLevel(logging.NOTSET)
+    assert len(shop.runs) == 1
+    await asyncio.gather(first, return_exceptions=True)
+
+
+@virtual
+async def test_an_outage_of_an_hour_is_two_lines() -> None:
+    """The store fails and works again: that is said once each, however often it was asked."""
+    shop, store = breakable()
+    store.down = True
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("wxmp.webhook")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        for index in range(360):
+            await shop.workers[0].deliver(shop.work(0.0, key=f"wx:{index}"))
+            await asyncio.sleep(10)
+        store.down = False
+        await shop.workers[0].deliver(shop.work(0.0, key="wx:last"))
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+    assert len(said) == 2, said
+
+
+@virtual
+async def test_a_late_answer_that_is_given_up_at_shutdown_is_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Closing does not wait for ever, and says what it cost."""
+    shop = fleet(workers=1, drain=1.0)
+    work = shop.work(5.2)
+
+    async def hang(_: bytes) -> None:
+        await asyncio.sleep(1e6)
+
+    work.send_late = hang
+    with pytest.raises(OverloadedError):
+        await shop.workers[0].deliver(work)
+    with caplog.at_level(logging.WARNING, "wxmp.webhook"):
+        await shop.workers[0].aclose()
+    assert "the late answer was given up" in caplog.text
+    assert len(shop.workers[0]) == 0
+
+
+@virtual
+async def test_fast_handlers_leave_no_timers() -> None:
+    """A thousand pushes that end at once have one timer between them, and closing takes it away."""
+    shop = fleet(workers=1)
+    for index in range(1000):
+        await shop.workers[0].deliver(shop.work(0.0, key=f"wx:{index}"))
+    timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    assert len(timers) <= 1
+    await shop.workers[0].aclose()
+    assert not [timer for timer in timers if not timer.cancelled()]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -19,7 +21,6 @@ from wxmp.webhook.parsing import identity, read_push
 from wxmp.webhook.replies import as_reply, late_message, render
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
     from typing import Self
@@ -41,8 +42,12 @@ logging.getLogger("wxmp").addHandler(logging.NullHandler())
 WINDOW: Final = 300.0
 #: Bytes of a request body; the platform's own are a few thousand.
 MAX_BODY: Final = 1 << 20
-#: A refusal of one kind is logged once in this many seconds: whoever sends nonsense must not fill the disk.
+#: A refusal of one kind is logged once in this many seconds: whoever sends nonsense must not fill the disk. Numbers
+#: (ages, sizes, places in a body) make no kind of their own.
 LOG_EVERY: Final = 10.0
+#: Longest name of an event or a kind of message that goes into the log as it is.
+NAME_SHOWN: Final = 64
+_NUMBERS: Final = re.compile(r"\d+")
 
 PLAIN: Final = "text/plain; charset=utf-8"
 XML: Final = "application/xml; charset=utf-8"
@@ -147,10 +152,10 @@ class Webhook:
         self._activity = activity
         self._dedupe = dedupe if dedupe is not None else MemoryDedupe()
         self._dispatcher = Dispatcher()
-        policy = delivery if delivery is not None else DeliveryPolicy()
-        self._deadline = policy.deadline
-        self._keep = policy.keep
-        self._deliveries = Deliveries(self._dedupe, policy)
+        self._policy = delivery if delivery is not None else DeliveryPolicy()
+        # Handlers and those who wait for them live in one event loop. Loops meet in the store, as processes do.
+        self._by_loop: dict[asyncio.AbstractEventLoop, Deliveries] = {}
+        self._local = MemoryDedupe()
         self._refusals: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -313,14 +318,26 @@ class Webhook:
         status = error.status if isinstance(error, WebhookError) else 400
         text = str(error)
         now = time.monotonic()
-        if now - self._refusals.get(text, -LOG_EVERY) >= LOG_EVERY:
-            if len(self._refusals) > 100:  # labels of pushes are in some of the texts
+        kind = _NUMBERS.sub("0", text)
+        if now - self._refusals.get(kind, -LOG_EVERY) >= LOG_EVERY:
+            if len(self._refusals) > 100:  # names of unknown things are in some of the texts
                 self._refusals.clear()
-            self._refusals[text] = now
+            self._refusals[kind] = now
             logger.warning("answered %d: %s", status, text)
         return WebhookAnswer(status, REFUSED)
 
     # ---- one push
+
+    @property
+    def _deliveries(self) -> Deliveries:
+        """What is under way in this event loop."""
+        loop = asyncio.get_running_loop()
+        found = self._by_loop.get(loop)
+        if found is None:
+            for other in [other for other in list(self._by_loop) if other.is_closed()]:
+                self._by_loop.pop(other, None)
+            found = self._by_loop[loop] = Deliveries(self._dedupe, self._policy, local=self._local)
+        return found
 
     def _work(self, opened: Opened, push: Push, client: Client | None) -> Work:
         said: list[Reply] = []
@@ -336,14 +353,17 @@ class Webhook:
             await self._send_late(push, said[0], client)
 
         digest = hashlib.sha256(identity(push).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        name = push.event or push.msg_type
+        if not (name.isascii() and name.isidentifier() and len(name) <= NAME_SHOWN):
+            name = type(push).__name__  # what a push calls itself may be anything, and this goes into the log
         return Work(
             key=f"{self._appid}:{digest}",
             replay=f"{self._appid}:{opened.replay_key}",
             # Without a window a request is good for ever, and remembered for as long as the push.
-            replay_for=opened.replay_for or self._keep,
+            replay_for=opened.replay_for or self._policy.keep,
             handle=handle,
             send_late=send_late,
-            label=f"{push.event or push.msg_type} {digest[:8]}",
+            label=f"{name} {digest[:8]}",
         )
 
     async def _handle(self, push: Push, client: Client | None) -> Reply | None:
@@ -358,7 +378,7 @@ class Webhook:
             if route is not None:
                 outcome = "error"
                 reply = as_reply(await route.run(push, client))
-                outcome = "ok" if time.monotonic() - started < self._deadline else "late"
+                outcome = "ok" if time.monotonic() - started < self._policy.deadline else "late"
             return reply
         finally:
             await seen
@@ -377,8 +397,8 @@ class Webhook:
         if self._activity is not None:
             try:
                 window = await self._activity.window(push.openid)
-            except WebhookError as error:
-                logger.warning("the activity log failed: %s", error)
+            except Exception as error:  # noqa: BLE001 - as above
+                _activity_failed(error)
             else:
                 if not window.open:
                     logger.warning("a %s came too late and is dropped: the user's window is closed or used up", name)
@@ -392,12 +412,10 @@ class Webhook:
         if self._activity is not None:
             try:
                 await self._activity.record_sent(push.openid)
-            except WebhookError as error:
-                logger.warning("the activity log failed: %s", error)
+            except Exception as error:  # noqa: BLE001 - as above
+                _activity_failed(error)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
-        import asyncio
-
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -407,24 +425,35 @@ class Webhook:
         if self._activity is not None:
             try:
                 await self._activity.record(push)
-            except WebhookError as error:
-                logger.warning("the activity log failed: %s", error)
+            except Exception as error:  # noqa: BLE001 - a log of the user's own may fail in any way
+                _activity_failed(error)
 
     async def _record_outcome(self, push: Push, outcome: Outcome) -> None:
         if self._activity is not None and push.event is not None:
             try:
                 await self._activity.record_outcome(push, outcome)
-            except WebhookError as error:
-                logger.warning("the activity log failed: %s", error)
+            except Exception as error:  # noqa: BLE001 - as above
+                _activity_failed(error)
 
     # ---- the end
 
-    async def aclose(self) -> None:
-        """Let handlers end, up to ``delivery.drain`` seconds, and release the stores. Safe to call twice."""
+    async def drain(self) -> None:
+        """Let the handlers of this event loop end, up to ``delivery.drain`` seconds; start none meanwhile.
+
+        Several webhooks that share a store are drained before any of them is closed.
+        """
         await self._deliveries.aclose()
-        await self._dedupe.aclose()
-        if self._activity is not None:
-            await self._activity.aclose()
+
+    async def aclose(self) -> None:
+        """:meth:`drain`, and release the stores. Safe to call twice; the webhook may be used again."""
+        try:
+            await self.drain()
+        finally:
+            try:
+                await self._dedupe.aclose()
+            finally:
+                if self._activity is not None:
+                    await self._activity.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -433,3 +462,8 @@ class Webhook:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _activity_failed(error: Exception) -> None:
+    # Ours say what failed without values; what others say may hold an openid.
+    logger.warning("the activity log failed: %s", error if isinstance(error, WxmpError) else type(error).__name__)

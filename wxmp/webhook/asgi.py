@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from wxmp.errors import ConfigError
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 __all__ = ["WebhookASGI", "WebhooksASGI", "serve"]
+
+logger = logging.getLogger("wxmp.webhook")
 
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 TEXT: Final = "text/plain; charset=utf-8"
@@ -76,8 +80,12 @@ async def _send(send: Send, status: int, content_type: str, body: bytes) -> None
         (b"content-length", b"%d" % len(body)),
         NOSNIFF,
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    try:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+    except OSError:
+        # The platform has hung up meanwhile, and this server says so. It will deliver again.
+        logger.debug("the connection was gone before its answer")
 
 
 class WebhookASGI:
@@ -112,10 +120,18 @@ class WebhookASGI:
             if message["type"] == "lifespan.startup":
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                for hook in self._hooks:
-                    await hook.aclose()
+                await self._close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _close(self) -> None:
+        # All at once, for the server does not wait for long. Some may share a store: it goes when nobody needs it.
+        await asyncio.gather(*(hook.drain() for hook in self._hooks))
+        for hook in self._hooks:
+            try:
+                await hook.aclose()
+            except Exception:
+                logger.exception("%r could not be closed", hook)
 
 
 class WebhooksASGI(WebhookASGI):
@@ -140,5 +156,5 @@ class WebhooksASGI(WebhookASGI):
 
     def _find(self, scope: Scope) -> Webhook | None:
         path: str = scope["path"]
-        root: str = scope.get("root_path", "")
+        root: str = scope.get("root_path", "").rstrip("/")
         return self._by_path.get(path.removeprefix(root) if root else path)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from wxmp.errors import ConfigError, SignatureError, WebhookError, WebhookStoreError, WxmpError
+from wxmp.errors import ConfigError, SignatureError, WebhookError, WebhookStoreError
 from wxmp.webhook.dedupe import Claim, DedupeStore, MemoryDedupe
 
 if TYPE_CHECKING:
@@ -25,12 +26,16 @@ __all__ = ["Deliveries", "DeliveryPolicy", "HandlerFailedError", "OverloadedErro
 
 logger = logging.getLogger("wxmp.webhook")
 
+#: Seconds after which the platform has hung up: an answer later than that must take another way.
+PATIENCE: Final = 5.0
 #: A lease is renewed this many times before it ends, so that one lost renewal does not lose the push.
 RENEWALS: Final = 3
 #: Seconds between two looks at a push that another process handles: first, growth, most.
 POLL_FIRST: Final = 0.05
 POLL_GROWTH: Final = 1.5
 POLL_MOST: Final = 0.25
+#: A handler that ends within so many seconds needs no timers of its own.
+GLANCE: Final = 0.25
 #: Seconds for which a store that failed is not asked again.
 STORE_PAUSE: Final = 1.0
 #: Seconds that a stopped handler has to clean up at shutdown.
@@ -40,6 +45,11 @@ STOP_SECONDS: Final = 2.0
 def _positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
         raise ConfigError(f"{attribute.name} must be a number above 0", field=attribute.name)
+
+
+def _count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{attribute.name} must be a whole number above 0", field=attribute.name)
 
 
 def _one_of(*choices: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
@@ -58,7 +68,7 @@ class DeliveryPolicy:
     deadline: float = attrs.field(default=4.5, validator=_positive)
     #: How often the platform delivers one push. The last delivery is answered at the deadline, whatever happens: a
     #: user whose three deliveries all fail sees "该公众号提供的服务出现故障".
-    attempts: int = attrs.field(default=3, validator=_positive)
+    attempts: int = attrs.field(default=3, validator=_count)
     #: An earlier delivery is left open for this long. The platform cuts it and delivers again.
     hold: float = attrs.field(default=5.5, validator=_positive)
     #: After its handler has ended, an answer waits this long for one more delivery to carry it. Then it goes out as a
@@ -68,10 +78,10 @@ class DeliveryPolicy:
     lease: float = attrs.field(default=3.0, validator=_positive)
     #: How long a finished push is remembered.
     keep: float = attrs.field(default=60.0, validator=_positive)
-    #: A handler is stopped after this time.
+    #: A handler is stopped after about this time.
     handler_timeout: float = attrs.field(default=120.0, validator=_positive)
     #: Handlers that run at a time, late answers included. What is more is answered 503, and comes again.
-    max_running: int = attrs.field(default=1000, validator=_positive)
+    max_running: int = attrs.field(default=1000, validator=_count)
     #: At shutdown handlers may go on for this long. What is stopped is left to the next delivery.
     drain: float = attrs.field(default=10.0, validator=_positive)
     #: A handler raises. ``"success"``: the push counts as handled, the user sees nothing. ``"retry"``: the answer is
@@ -105,7 +115,7 @@ class HandlerFailedError(WebhookError):
         super().__init__(message, code=code, status=status)
 
 
-@attrs.frozen
+@attrs.define(eq=False)  # not frozen: one is made for every push, and that costs half as much
 class Work:
     """What is to be done for one push."""
 
@@ -122,40 +132,69 @@ class Work:
 
 
 @attrs.define(eq=False)
+class _Connection:
+    """A delivery that waits for a handler of this process. Times by the clock of the event loop."""
+
+    future: asyncio.Future[None]
+    #: When it stops waiting.
+    until: float
+    #: Which delivery of the push it is.
+    number: int
+    timer: asyncio.TimerHandle | None = None
+
+
+@attrs.define(eq=False)
 class _Job:
     """A handler that runs in this process."""
 
     work: Work
     store: DedupeStore
     fence: int
-    #: When it is stopped, by the clock of the event loop.
-    until: float
-    task: asyncio.Task[bytes | None] | None = None
-    renewal: asyncio.TimerHandle | None = None
+    #: When it began, by the clock of the event loop.
+    since: float
     #: How often the platform has delivered the push, as far as this process knows.
-    deliveries: int = 1
-    #: Connections that would carry the answer right now.
-    waiting: int = 0
+    deliveries: int
+    task: asyncio.Task[None] | None = None
+    renewal: asyncio.TimerHandle | None = None
+    connections: list[_Connection] = attrs.field(factory=list)
+    #: It did not end at once: it has timers.
+    slow: bool = False
     #: The last delivery was answered without waiting any longer: no other will come.
     given_up: bool = False
     #: It took too long.
     expired: bool = False
-    #: The handler has ended.
-    ended: bool = False
     #: Somebody else owns the push now.
     fenced: bool = False
+    #: The handler has ended; the store may not know yet.
+    ended: bool = False
+    #: The store knows too: ``answer`` is for everybody who waits, ``None`` if there is none.
+    done: bool = False
+    answer: bytes | None = attrs.field(default=None, repr=False)
+    #: It raised, and the platform shall deliver again.
+    failed: bool = False
 
 
 class Deliveries:
-    """All pushes under way at one webhook."""
+    """All pushes under way at one webhook in one event loop.
 
-    def __init__(self, store: DedupeStore, policy: DeliveryPolicy) -> None:
+    Args:
+        store: Where deliveries of one push meet.
+        policy: Times and what happens at their end.
+        local: Where they meet while ``store`` is down.
+    """
+
+    def __init__(self, store: DedupeStore, policy: DeliveryPolicy, *, local: MemoryDedupe | None = None) -> None:
         self._store = store
         self._policy = policy
-        self._local = store if isinstance(store, MemoryDedupe) else MemoryDedupe()
+        self._local = store if isinstance(store, MemoryDedupe) else local or MemoryDedupe()
         self._jobs: dict[str, _Job] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._renewals: set[asyncio.Task[None]] = set()
+        #: Handlers without timers so far, and the timer that gives them some.
+        self._fresh: list[_Job] = []
+        self._glance: asyncio.TimerHandle | None = None
+        self._glance_after = min(GLANCE, policy.deadline / 2, policy.lease / RENEWALS / 2, policy.handler_timeout / 2)
+        self._store_down = False
         self._ask_again_at = 0.0
         self._stopping = asyncio.Event()
 
@@ -172,147 +211,175 @@ class Deliveries:
             HandlerFailedError: The handler raised and the platform shall deliver again.
             WebhookStoreError: The store is down and the policy refuses to do without.
         """
-        policy = self._policy
-        if len(self) >= policy.max_running and work.key not in self._jobs:
-            raise OverloadedError(f"{policy.max_running} handlers run already")
+        policy, key = self._policy, work.key
+        stopping = self._stopping  # once aclose() is over there is another one, for those who come later
         loop = asyncio.get_running_loop()
         started = loop.time()
         store, claim = await self._begin(work)
-        last = claim.delivery >= policy.attempts
-        until = started + (policy.deadline if last else policy.hold)
+        number = claim.delivery
+        last = number >= policy.attempts
+        ends = started + (policy.deadline if last else policy.hold)
+        hangs_up = started + max(PATIENCE, policy.deadline)
+        until = min(ends, hangs_up)
         pause = POLL_FIRST
         while True:
-            if claim.status == "done":
+            status = claim.status
+            if status == "done":
                 return claim.answer
-            if claim.status == "late":
+            if status == "late":
                 return b""
-            if claim.status == "replayed":
+            if status == "replayed":
                 raise SignatureError("this request was seen before")
-            if claim.status == "new" and self._stopping.is_set():
-                await self._forget(store, work, claim.fence)
-                raise OverloadedError("the webhook is closing")
-            job = self._start(work, store, claim) if claim.status == "new" else self._jobs.get(work.key)
-            left = until - loop.time()
+            job = self._jobs.get(key)
+            if status == "new":
+                if job is not None and job.store is store and not job.fenced and not job.failed:
+                    # This process was too busy to renew the lease, or the store has forgotten it. Nobody else has the
+                    # push, and its handler is still at work: it goes on under the new fence.
+                    job.fence = claim.fence
+                else:
+                    refusal = self._full(stopping)
+                    if refusal is not None:
+                        await self._forget(store, work, claim.fence)
+                        raise refusal
+                    job = self._start(work, store, claim, loop)
             if job is not None and job.fence == claim.fence and not job.fenced:
-                answer = await self._wait(job, left, last=last)
+                job.deliveries = max(job.deliveries, claim.delivery)
+                answer = await self._wait(job, until, hangs_up, number)
                 if answer is not None:
                     return answer
-            elif left > 0:
+            elif (left := until - loop.time()) > 0:
                 await asyncio.sleep(min(pause, left))
                 pause = min(pause * POLL_GROWTH, POLL_MOST)
             if loop.time() >= until:
                 if last:
                     logger.info("%s: answered without waiting any longer", work.label)
                     return b""
-                raise OverloadedError(f"{work.label}: left to the next delivery")
+                await asyncio.sleep(ends - loop.time())
+                raise OverloadedError("a handler is still at work: left to the next delivery")
             try:
-                claim = await store.begin(work.key, lease=policy.lease, keep=policy.keep)
+                claim = await store.begin(key, lease=policy.lease, keep=policy.keep)
             except WebhookStoreError as error:
                 self._store_failed(error)  # and this connection waits on
+
+    def _full(self, stopping: asyncio.Event) -> OverloadedError | None:
+        if stopping.is_set():
+            return OverloadedError("the webhook is closing")
+        if len(self._jobs) + len(self._late) >= self._policy.max_running:
+            return OverloadedError(f"{self._policy.max_running} handlers run already")
+        return None
 
     # ---- the store, and what happens without it
 
     async def _begin(self, work: Work) -> tuple[DedupeStore, Claim]:
         """Announce a delivery to the shared store; to the one of this process while the shared one is down."""
-        store, local = self._store, self._local
-        if store is local or work.key in local:  # begun or ended while the shared store was down
+        store, local, key = self._store, self._local, work.key
+        if store is local or key in local:  # begun or ended while the shared store was down
             return local, await self._announce(local, work)
-        down = asyncio.get_running_loop().time() < self._ask_again_at
-        if not down:
+        if asyncio.get_running_loop().time() >= self._ask_again_at:
             try:
                 claim = await self._announce(store, work)
             except WebhookStoreError as error:
                 self._store_failed(error)
             else:
-                job = self._jobs.get(work.key)
-                if job is not None:
-                    job.deliveries = max(job.deliveries, claim.delivery)
+                if self._store_down:
+                    self._store_down = False
+                    logger.info("the dedupe store works again")
                 return store, claim
-        job = self._jobs.get(work.key)
+        job = self._jobs.get(key)
         if job is not None:
-            job.deliveries += 1
-            return store, Claim("running", job.fence, job.deliveries)
+            return store, Claim("running", job.fence, job.deliveries + 1)
         if self._policy.on_store_down == "refuse":
             raise WebhookStoreError("the dedupe store is down", store=type(store).__name__)
         return local, await self._announce(local, work)
 
-    async def _announce(self, store: DedupeStore, work: Work) -> Claim:
+    def _announce(self, store: DedupeStore, work: Work) -> Coroutine[Any, Any, Claim]:
         policy = self._policy
-        return await store.begin(
+        return store.begin(
             work.key, replay=work.replay, replay_for=work.replay_for, lease=policy.lease, keep=policy.keep
         )
 
     def _store_failed(self, error: WebhookStoreError) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._ask_again_at:
+        if not self._store_down:
+            self._store_down = True
             logger.warning("the dedupe store failed, for now each process works alone: %s", error)
-        self._ask_again_at = now + STORE_PAUSE
+        self._ask_again_at = asyncio.get_running_loop().time() + STORE_PAUSE
 
     # ---- running a handler
 
-    def _start(self, work: Work, store: DedupeStore, claim: Claim) -> _Job:
-        policy, loop = self._policy, asyncio.get_running_loop()
-        now = loop.time()
-        job = _Job(work, store, claim.fence, now + policy.handler_timeout, deliveries=claim.delivery)
-        self._jobs[work.key] = job
-        job.task = loop.create_task(self._run(job))
-        job.task.add_done_callback(_look_at)
-        job.renewal = loop.call_at(min(now + policy.lease / RENEWALS, job.until), self._look_after, job)
+    def _start(self, work: Work, store: DedupeStore, claim: Claim, loop: asyncio.AbstractEventLoop) -> _Job:
+        """Make the job of a push. Its task is made by the connection that waits for it."""
+        job = self._jobs[work.key] = _Job(work, store, claim.fence, loop.time(), claim.delivery)
+        self._fresh.append(job)
+        if self._glance is None:
+            self._glance = loop.call_later(self._glance_after, self._give_timers)
         return job
 
-    async def _run(self, job: _Job) -> bytes | None:
-        """Run the handler to its end and store the answer; ``None`` if somebody else owns the push now."""
+    async def _run(self, job: _Job) -> None:
+        """Run the handler to its end, and tell the store and the connections."""
         work = job.work
+        answer: bytes | None = None
         try:
             try:
                 answer = await work.handle()
             except asyncio.CancelledError:
-                if not job.expired:
+                if job.expired:
+                    logger.error("%s: stopped after %g s", work.label, self._policy.handler_timeout)  # noqa: TRY400
+                elif job.task is not None and job.task.cancelling():
                     raise
-                logger.error("%s: stopped after %g s", work.label, self._policy.handler_timeout)  # noqa: TRY400
-                answer = await self._failed(job)
-            except Exception:
+                else:  # nobody has stopped it: something that it waited for was cancelled
+                    logger.exception("%s: the handler failed", work.label)
+            except (GeneratorExit, KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:
                 logger.exception("%s: the handler failed", work.label)
-                answer = await self._failed(job)
-            return await self._finish(job, answer)
+            job.ended = True
+            if answer is not None or self._policy.on_error == "success":
+                await self._finish(job, answer or b"")
+            else:
+                job.failed = True
+                await self._forget(job.store, work, job.fence)
         except asyncio.CancelledError:
             if not job.fenced:
-                await self._forget(job.store, job.work, job.fence)
+                await self._forget(job.store, work, job.fence)
             raise
         finally:
-            job.ended = True
-            if job.renewal is not None:
-                job.renewal.cancel()
-            if self._jobs.get(work.key) is job:
-                del self._jobs[work.key]
+            self._end(job)
 
-    async def _failed(self, job: _Job) -> bytes:
-        """Return what a handler answers that raised."""
-        if self._policy.on_error == "success":
-            return b""
-        job.ended = True
-        await self._forget(job.store, job.work, job.fence)
-        raise HandlerFailedError(f"{job.work.label}: the handler failed")
+    def _end(self, job: _Job) -> None:
+        job.ended = job.done = True
+        if job.renewal is not None:
+            job.renewal.cancel()
+        key = job.work.key
+        if self._jobs.get(key) is job:
+            del self._jobs[key]
+        for connection in job.connections:
+            _wake(connection.future)
 
-    async def _finish(self, job: _Job, answer: bytes) -> bytes | None:
-        work = job.work
-        taken = job.waiting > 0 or not answer
-        job.ended = True
-        try:
-            stored = await job.store.finish(
-                work.key, fence=job.fence, answer=answer, keep=self._policy.keep, taken=taken
-            )
-        except WebhookStoreError as error:
-            self._store_failed(error)
-            stored = True  # nobody can say otherwise, and the user waits
-            await self._keep_here(job, answer, taken=taken)
+    async def _finish(self, job: _Job, answer: bytes) -> None:
+        policy, key = self._policy, job.work.key
+        taken = not answer or _heard(job)
+        stored = False
+        fence = 0
+        while not stored and fence != job.fence:  # it may have got another one meanwhile
+            fence = job.fence
+            try:
+                stored = await job.store.finish(key, fence=fence, answer=answer, keep=policy.keep, taken=taken)
+            except WebhookStoreError as error:
+                self._store_failed(error)
+                stored = True  # nobody can say otherwise, and the user waits
+                await self._keep_here(job, answer, taken=taken)
         if not stored:
-            logger.warning("%s: lost its lease while it ran, another worker answers", work.label)
+            logger.warning("%s: lost its lease while it ran, another worker answers", job.work.label)
             job.fenced = True
-            return None
+            return
+        job.answer = answer
+        if not answer or _heard(job):
+            return  # also by a connection that came while the store was told
         if not taken:
             self._spawn(self._answer_late(job, answer), self._late)
-        return answer
+        elif job.deliveries >= policy.attempts:
+            # The last connection was lost while the store was told that it has the answer. No other will come.
+            self._spawn(self._send_late(job, answer), self._late)
 
     async def _keep_here(self, job: _Job, answer: bytes, *, taken: bool) -> None:
         """Remember in this process what the shared store could not be told."""
@@ -321,76 +388,104 @@ class Deliveries:
         job.store, job.fence = self._local, claim.fence
         await self._local.finish(key, fence=claim.fence, answer=answer, keep=policy.keep, taken=taken)
 
-    def _look_after(self, job: _Job) -> None:
-        """Stop a handler that takes too long, and renew the lease of the others."""
-        task, loop = job.task, asyncio.get_running_loop()
-        if task is None or job.ended:
-            return
-        now = loop.time()
-        if now >= job.until:
-            job.expired = True
-            task.cancel()
-            return
-        self._spawn(self._renew(job), self._renewals)
-        job.renewal = loop.call_at(min(now + self._policy.lease / RENEWALS, job.until), self._look_after, job)
-
-    async def _renew(self, job: _Job) -> None:
-        try:
-            owned = await job.store.extend(job.work.key, fence=job.fence, lease=self._policy.lease)
-        except WebhookStoreError as error:
-            self._store_failed(error)
-            return
-        if not owned and not job.ended and job.task is not None:
-            # Another worker runs the handler already: two of them are worse than one that is cut off.
-            logger.warning("%s: its lease went to another worker, the handler is stopped", job.work.label)
-            job.fenced = True
-            job.task.cancel()
-
     async def _forget(self, store: DedupeStore, work: Work, fence: int) -> None:
         try:
             await store.forget(work.key, fence=fence)
         except WebhookStoreError as error:
             self._store_failed(error)  # its lease ends by itself
 
+    # ---- a handler that takes a while
+
+    def _give_timers(self) -> None:
+        """Give timers to the handlers that have not ended yet, and to the connections that wait for them."""
+        self._glance = None
+        fresh, self._fresh = self._fresh, []
+        loop = asyncio.get_running_loop()
+        for job in fresh:
+            if not job.done:
+                job.slow = True
+                self._look_after(job, loop)
+                for connection in job.connections:
+                    connection.timer = loop.call_at(connection.until, _wake, connection.future)
+
+    def _look_after(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop a handler that takes too long, and renew the lease of the others."""
+        task, now = job.task, loop.time()
+        if job.ended or task is None:
+            return
+        policy = self._policy
+        until = job.since + policy.handler_timeout
+        if now >= until and not job.expired:
+            job.expired = True
+            task.cancel()
+        if job.renewal is not None:
+            self._spawn(self._renew(job, job.fence), self._renewals)
+        at = now + policy.lease / RENEWALS
+        job.renewal = loop.call_at(at if job.expired else min(at, until), self._look_after, job, loop)
+
+    async def _renew(self, job: _Job, fence: int) -> None:
+        try:
+            owned = await job.store.extend(job.work.key, fence=fence, lease=self._policy.lease)
+        except WebhookStoreError as error:
+            self._store_failed(error)
+            return
+        if not owned and job.fence == fence and not job.ended and job.task is not None:
+            # Another worker runs the handler already: two of them are worse than one that is cut off.
+            logger.warning("%s: its lease went to another worker, the handler is stopped", job.work.label)
+            job.fenced = True
+            job.task.cancel()
+
     # ---- a connection that waits
 
-    async def _wait(self, job: _Job, seconds: float, *, last: bool) -> bytes | None:
+    async def _wait(self, job: _Job, until: float, hangs_up: float, number: int) -> bytes | None:
         """Wait for a handler of this process; ``None`` if it has no answer for this connection."""
-        task = job.task
-        if task is None:
-            return None
-        job.waiting += 1
-        try:
-            await asyncio.wait((task,), timeout=max(seconds, 0.0))
-        finally:
-            job.waiting -= 1
-        if not task.done():
-            job.given_up = job.given_up or last
-            return None
-        if task.cancelled():
-            return None  # another worker has it, or the webhook is closing
-        error = task.exception()
-        if isinstance(error, WxmpError):
-            raise error.fresh()  # each connection raises its own
-        return task.result()
+        loop = asyncio.get_running_loop()
+        # When the handler has ended, and only the store has not confirmed it yet, it is worth a little more time.
+        for moment in (until, hangs_up):
+            connection = _Connection(loop.create_future(), moment, number)
+            job.connections.append(connection)
+            if job.slow:
+                connection.timer = loop.call_at(moment, _wake, connection.future)
+            try:
+                if job.task is None:
+                    job.task = _task(loop, self._run(job))
+                if not job.done:
+                    await connection.future
+            finally:
+                job.connections.remove(connection)
+                if connection.timer is not None:
+                    connection.timer.cancel()
+            if job.done or not job.ended:
+                break
+        if job.failed:
+            raise HandlerFailedError("the handler failed")
+        if not job.done:
+            job.given_up = job.given_up or number >= self._policy.attempts
+        return job.answer
 
     # ---- an answer without a connection
 
     async def _answer_late(self, job: _Job, answer: bytes) -> None:
-        work = job.work
         if not job.given_up:
             # The next delivery may be on its way, and carries the answer for nothing.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._policy.grace)
         try:
-            if not await job.store.claim_late(work.key, fence=job.fence):
+            if not await job.store.claim_late(job.work.key, fence=job.fence):
                 return
         except WebhookStoreError as error:
             self._store_failed(error)  # nobody took it in this process, and rather twice than never
+        await self._send_late(job, answer)
+
+    async def _send_late(self, job: _Job, answer: bytes) -> None:
+        work = job.work
         try:
             await work.send_late(answer)
         except Exception:
             logger.exception("%s: the late answer was not delivered", work.label)
+        except asyncio.CancelledError:
+            logger.warning("%s: the late answer was given up", work.label)
+            raise
 
     # ---- the end
 
@@ -403,28 +498,54 @@ class Deliveries:
         """Start nothing new, let handlers end, stop those that do not. What was stopped is left to a next delivery."""
         stopping = self._stopping
         stopping.set()
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._policy.drain
-        stopped = False
-        while tasks := {job.task for job in self._jobs.values() if job.task is not None} | self._late:
-            left = until - loop.time()
-            if left <= 0 and not stopped:
-                stopped = True
-                until = loop.time() + STOP_SECONDS
-                logger.warning("%d handlers were stopped after %g s", len(tasks), self._policy.drain)
-                for task in tasks:
-                    task.cancel()
-            elif left <= 0:
-                logger.error("%d handlers do not stop", len(tasks))
-                break
-            await asyncio.wait(tasks, timeout=max(until - loop.time(), 0.0), return_when=asyncio.FIRST_COMPLETED)
-        for task in list(self._renewals):
+        await self._settle(self._policy.drain)
+        handlers = [job.task for job in self._jobs.values() if job.task is not None and not job.ended]
+        if handlers:
+            logger.warning("%d handlers were stopped after %g s", len(handlers), self._policy.drain)
+            for handler in handlers:
+                handler.cancel()
+        await self._settle(STOP_SECONDS)
+        rest = self._busy()
+        if rest:
+            logger.error("%d handlers or late answers do not end", len(rest))
+        rest |= self._renewals
+        for task in rest:
             task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=STOP_SECONDS)
+        if self._glance is not None and not self._jobs:
+            self._glance.cancel()
+            self._glance = None
+            self._fresh.clear()
         if self._stopping is stopping:
             self._stopping = asyncio.Event()
 
+    def _busy(self) -> set[asyncio.Task[None]]:
+        return {job.task for job in self._jobs.values() if job.task is not None} | self._late
 
-def _look_at(task: asyncio.Task[bytes | None]) -> None:
-    # The connections may be gone. What went wrong is in the log; asyncio need not report it once more.
-    if not task.cancelled():
-        task.exception()
+    async def _settle(self, seconds: float) -> None:
+        """Wait until nothing is under way, but not longer than ``seconds``."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (tasks := self._busy()) and (left := until - loop.time()) > 0:
+            await asyncio.wait(tasks, timeout=left)
+
+
+def _heard(job: _Job) -> bool:
+    """Whether the platform listens: to its newest delivery only, the others are dead and we may not know it."""
+    for connection in job.connections:  # noqa: SIM110 - any() costs more than all the rest here
+        if connection.number >= job.deliveries:
+            return True
+    return False
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done() and not future.get_loop().is_closed():
+        future.set_result(None)
+
+
+def _task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start a handler, at once where Python can: most have ended before they first wait."""
+    if sys.version_info >= (3, 12) and loop.get_task_factory() is None:
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)

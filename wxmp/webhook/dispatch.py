@@ -32,6 +32,8 @@ class Route:
 
     handler: Handler
     wants_client: bool
+    #: It has a default for the client, and works without one.
+    can_do_without: bool = False
 
     @property
     def name(self) -> str:
@@ -47,6 +49,8 @@ class Route:
         if not self.wants_client:
             return await self.handler(push)
         if client is None:
+            if self.can_do_without:
+                return await self.handler(push)
             raise ConfigError(
                 f"{self.name} asks for a client and the webhook has none: pass Webhook(client=...), or use the "
                 "integration that hands the application's client over",
@@ -92,11 +96,11 @@ class Dispatcher:
         Raises:
             ConfigError: No event name, key and prefix together, the place is taken, or the handler cannot work.
         """
-        if not isinstance(event, str) or not event:
+        if not isinstance(event, str) or not event.strip():
             raise ConfigError("hook.on_event() takes the name of an event such as 'CLICK'", field="event")
         if key is not None and prefix is not None:
             raise ConfigError("give key or prefix, not both", field="prefix")
-        name = event.lower()
+        name = event.strip().lower()
         route = route_of(handler)
         if key is not None:
             if not isinstance(key, str):
@@ -127,7 +131,7 @@ class Dispatcher:
     def find(self, push: Push) -> Route | None:
         """Return the handler of a push, or ``None``."""
         if push.event is not None and (self._events or self._keys or self._prefixes):
-            route = self._find_event(push.event.lower(), push.key)
+            route = self._find_event(push.event.strip().lower(), push.key)
             if route is not None:
                 return route
         classes = self._classes
@@ -184,4 +188,5 @@ def route_of(handler: Any) -> Route:
             f"{name} must take the message, and may take 'client' by that name: async def {name}(message, client)",
             field="handler",
         )
-    return Route(handler, wants_client=wants_client)
+    can_do_without = wants_client and parameters[CLIENT].default is not inspect.Parameter.empty
+    return Route(handler, wants_client=wants_client, can_do_without=can_do_without)
