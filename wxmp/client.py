@@ -171,6 +171,11 @@ class Client:
     ) -> None:
         await self.aclose()
 
+    @property
+    def appid(self) -> str:
+        """The account's AppID (开发者ID)."""
+        return self._key.appid
+
     async def aclose(self) -> None:
         """Close what the client opened; a running token refresh gives its lease back. Safe to call twice."""
         for keeper in (*self._tickets.values(), self._keeper):

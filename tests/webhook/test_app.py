@@ -56,7 +56,8 @@ class FakeCustom:
 class FakeClient:
     """A client, as far as a webhook needs one."""
 
-    def __init__(self) -> None:
+    def __init__(self, appid: str = APPID) -> None:
+        self.appid = appid
         self.custom = FakeCustom()
 
 
@@ -215,6 +216,24 @@ async def test_a_handler_gets_the_client_of_the_request() -> None:
     await hook.answer("POST", *safe(fields()), client=other)
     assert seen[0] is not other
     assert seen[1] is other
+
+
+async def test_a_client_of_another_account_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    """A route that got the wrong client does not send to the users of another account."""
+    stranger: Any = FakeClient("wxffffffffffffffff")
+    with pytest.raises(ConfigError) as caught:
+        webhook(client=stranger)
+    assert caught.value.field == "client"
+    hook, seen = webhook(client=FakeClient()), []
+
+    @hook.default
+    async def ask(message: Push, client: Any) -> None:
+        seen.append(client)
+
+    with caplog.at_level(logging.ERROR, "wxmp.webhook"):
+        await hook.answer("POST", *safe(fields()), client=stranger)
+    assert stranger not in seen
+    assert "another account" in caplog.text
 
 
 # ---- keys that change

@@ -313,16 +313,20 @@ async def test_a_handler_that_never_ends_is_stopped(caplog: pytest.LogCaptureFix
 
 @virtual
 async def test_the_number_of_handlers_is_bounded() -> None:
-    """10,000 pushes at once start as many handlers as the policy says; the others are refused, not queued."""
+    """10,000 pushes at once start as many handlers as the policy says; as many wait, the others are refused."""
     shop = fleet(workers=1, max_running=100)
-    calls = [shop.workers[0].deliver(shop.work(1.0, key=f"wx:{index}")) for index in range(10_000)]
+    calls = [
+        asyncio.ensure_future(shop.workers[0].deliver(shop.work(1.0, key=f"wx:{index}"))) for index in range(10_000)
+    ]
     pending = asyncio.gather(*calls, return_exceptions=True)
     await asyncio.sleep(0.5)
     assert len(shop.runs) == 100
     assert len(shop.workers[0]) == 100
+    assert sum(call.done() for call in calls) == 9_800
     results = await pending
-    assert results.count(b"hello") == 100
-    assert sum(isinstance(result, OverloadedError) for result in results) == 9_900
+    assert results.count(b"hello") == 200
+    assert sum(isinstance(result, OverloadedError) for result in results) == 9_800
+    assert len(shop.runs) == 200
 
 
 @virtual
@@ -483,6 +487,18 @@ async def test_the_policy_can_refuse_to_work_alone() -> None:
 
 
 @virtual
+async def test_a_short_outage_costs_no_push_even_so() -> None:
+    """With on_store_down="refuse" a connection waits for the store: three refusals in a row would lose the push."""
+    shop, store = breakable(on_store_down="refuse")
+    store.down = True
+    pushed = asyncio.ensure_future(shop.platform(0.0))
+    await asyncio.sleep(2.0)
+    store.down = False
+    assert await pushed == [b"hello"]
+    assert len(shop.runs) == 1
+
+
+@virtual
 async def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A thousand pushes without the store write a handful of lines."""
     shop, store = breakable()
@@ -552,17 +568,19 @@ async def test_the_number_of_handlers_is_bounded_while_the_store_thinks() -> Non
     shop = slow(max_running=10)
     calls = [shop.workers[0].deliver(shop.work(1.0, key=f"wx:{index}")) for index in range(100)]
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert len(shop.runs) == results.count(b"hello") == 10
+    assert len(shop.runs) == results.count(b"hello") == 20  # ten at once, and ten that waited
 
 
 @virtual
 async def test_what_was_refused_for_lack_of_room_is_free_for_the_next_delivery() -> None:
     """Another worker with room handles it at once, not after a lease."""
     shop = fleet(max_running=1)
-    first = asyncio.ensure_future(shop.workers[0].deliver(shop.work(3.0, key="wx:other")))
+    first = asyncio.ensure_future(shop.workers[0].deliver(shop.work(4.9, key="wx:other")))
     await asyncio.sleep(0.1)
+    started = now()
     with pytest.raises(OverloadedError):
         await shop.workers[0].deliver(shop.work(0.0))
+    assert now() - started == pytest.approx(shop.policy.deadline, abs=0.3)  # three refusals at once would lose it
     started = now()
     assert await shop.workers[1].deliver(shop.work(0.0)) == b"hello"
     assert now() == started

@@ -396,7 +396,6 @@ class World:
             if worker.dead:
                 continue
             assert len(worker.deliveries) == 0, "something is still under way"
-            assert not worker.deliveries._fresh
             assert not asyncio.all_tasks(worker.loop), "a task is left"
             assert worker.loop.next_timer is None, "a timer is left"
         assert not self.complaints, "\n".join(self.complaints)

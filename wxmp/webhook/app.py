@@ -145,6 +145,8 @@ class Webhook:
             clock=clock,
             original_id=original_id,
         )
+        if client is not None and client.appid != appid:
+            raise ConfigError("client is a client of another account: it must have the webhook's appid", field="client")
         self._appid = appid
         self._max_body = max_body
         self._clock = clock
@@ -288,7 +290,7 @@ class Webhook:
             method: ``"GET"`` for the verification of the address, ``"POST"`` for a push.
             query: The query string as received.
             body: The body, at most one byte more than :attr:`max_body`.
-            client: Instead of the webhook's own.
+            client: Instead of the webhook's own; a client of another account is not used.
         """
         try:
             if method == "GET":
@@ -303,7 +305,13 @@ class Webhook:
                     raise
                 # What was wrong inside of an encrypted push looks like anything else that was wrong with it.
                 raise MalformedError(error.message, code=error.code, status=403) from None
-            reply = await self._deliveries.deliver(self._work(opened, push, client or self._client))
+            if client is None:
+                client = self._client
+            elif client.appid != self._appid:
+                # Its users have other openids, and its token other rights.
+                logger.error("the client that came with the request is of another account, and is not used")
+                client = self._client
+            reply = await self._deliveries.deliver(self._work(opened, push, client))
             if not reply:
                 return SUCCESS
             content_type = XML if opened.format == "xml" else JSON

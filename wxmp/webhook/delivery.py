@@ -80,7 +80,8 @@ class DeliveryPolicy:
     keep: float = attrs.field(default=60.0, validator=_positive)
     #: A handler is stopped after about this time.
     handler_timeout: float = attrs.field(default=120.0, validator=_positive)
-    #: Handlers that run at a time, late answers included. What is more is answered 503, and comes again.
+    #: Handlers that run at a time, late answers included. As many more connections wait for room until the deadline;
+    #: what is beyond that is answered 503, and comes again.
     max_running: int = attrs.field(default=1000, validator=_count)
     #: At shutdown handlers may go on for this long. What is stopped is left to the next delivery.
     drain: float = attrs.field(default=10.0, validator=_positive)
@@ -88,7 +89,8 @@ class DeliveryPolicy:
     #: 500 and the next delivery runs the handler again; after the last one the user sees the platform's notice.
     on_error: Literal["success", "retry"] = attrs.field(default="success", validator=_one_of("success", "retry"))
     #: The dedupe store is down. ``"local"``: each process deduplicates for itself, so a push that a retry brings to
-    #: another process is handled twice. ``"refuse"``: the answer is 503.
+    #: another process is handled twice. ``"refuse"``: the connection waits for the store until the deadline, then the
+    #: answer is 503.
     on_store_down: Literal["local", "refuse"] = attrs.field(default="local", validator=_one_of("local", "refuse"))
 
     def __attrs_post_init__(self) -> None:
@@ -190,10 +192,11 @@ class Deliveries:
         self._jobs: dict[str, _Job] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._renewals: set[asyncio.Task[None]] = set()
-        #: Handlers without timers so far, and the timer that gives them some.
-        self._fresh: list[_Job] = []
+        #: The timer that gives timers to the handlers that have not ended at once.
         self._glance: asyncio.TimerHandle | None = None
         self._glance_after = min(GLANCE, policy.deadline / 2, policy.lease / RENEWALS / 2, policy.handler_timeout / 2)
+        #: Connections that wait for the store, or for room.
+        self._holding = 0
         self._store_down = False
         self._ask_again_at = 0.0
         self._stopping = asyncio.Event()
@@ -215,7 +218,7 @@ class Deliveries:
         stopping = self._stopping  # once aclose() is over there is another one, for those who come later
         loop = asyncio.get_running_loop()
         started = loop.time()
-        store, claim = await self._begin(work)
+        store, claim = await self._begin(work, started + policy.deadline)
         number = claim.delivery
         last = number >= policy.attempts
         ends = started + (policy.deadline if last else policy.hold)
@@ -238,10 +241,14 @@ class Deliveries:
                     job.fence = claim.fence
                 else:
                     refusal = self._full(stopping)
-                    if refusal is not None:
+                    if refusal is None:
+                        job = self._start(work, store, claim, loop)
+                    else:
                         await self._forget(store, work, claim.fence)
-                        raise refusal
-                    job = self._start(work, store, claim, loop)
+                        if stopping.is_set() or not await self._held(started + policy.deadline):
+                            raise refusal
+                        claim = await self._look(store, key)
+                        continue
             if job is not None and job.fence == claim.fence and not job.fenced:
                 job.deliveries = max(job.deliveries, claim.delivery)
                 answer = await self._wait(job, until, hangs_up, number)
@@ -256,10 +263,30 @@ class Deliveries:
                     return b""
                 await asyncio.sleep(ends - loop.time())
                 raise OverloadedError("a handler is still at work: left to the next delivery")
-            try:
-                claim = await store.begin(key, lease=policy.lease, keep=policy.keep)
-            except WebhookStoreError as error:
-                self._store_failed(error)  # and this connection waits on
+            claim = await self._look(store, key, claim)
+
+    async def _look(self, store: DedupeStore, key: str, claim: Claim | None = None) -> Claim:
+        """Ask again for a connection that waits; without an answer it waits on."""
+        try:
+            return await store.begin(key, lease=self._policy.lease, keep=self._policy.keep)
+        except WebhookStoreError as error:
+            self._store_failed(error)
+            return claim if claim is not None and claim.status == "running" else Claim("running")
+
+    async def _held(self, until: float) -> bool:
+        """Keep a connection that cannot be served now for a moment; False when it is not worth it any longer.
+
+        A refusal brings the next delivery at once: three refusals in a row, and a push is lost within milliseconds.
+        """
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0 or self._holding >= self._policy.max_running:
+            return False
+        self._holding += 1
+        try:
+            await asyncio.sleep(min(POLL_MOST, left))
+        finally:
+            self._holding -= 1
+        return True
 
     def _full(self, stopping: asyncio.Event) -> OverloadedError | None:
         if stopping.is_set():
@@ -270,8 +297,16 @@ class Deliveries:
 
     # ---- the store, and what happens without it
 
-    async def _begin(self, work: Work) -> tuple[DedupeStore, Claim]:
+    async def _begin(self, work: Work, until: float) -> tuple[DedupeStore, Claim]:
         """Announce a delivery to the shared store; to the one of this process while the shared one is down."""
+        while True:
+            try:
+                return await self._begin_once(work)
+            except WebhookStoreError:
+                if not await self._held(until):
+                    raise
+
+    async def _begin_once(self, work: Work) -> tuple[DedupeStore, Claim]:
         store, local, key = self._store, self._local, work.key
         if store is local or key in local:  # begun or ended while the shared store was down
             return local, await self._announce(local, work)
@@ -309,7 +344,6 @@ class Deliveries:
     def _start(self, work: Work, store: DedupeStore, claim: Claim, loop: asyncio.AbstractEventLoop) -> _Job:
         """Make the job of a push. Its task is made by the connection that waits for it."""
         job = self._jobs[work.key] = _Job(work, store, claim.fence, loop.time(), claim.delivery)
-        self._fresh.append(job)
         if self._glance is None:
             self._glance = loop.call_later(self._glance_after, self._give_timers)
         return job
@@ -399,10 +433,11 @@ class Deliveries:
     def _give_timers(self) -> None:
         """Give timers to the handlers that have not ended yet, and to the connections that wait for them."""
         self._glance = None
-        fresh, self._fresh = self._fresh, []
         loop = asyncio.get_running_loop()
-        for job in fresh:
-            if not job.done:
+        # Looked up here and not collected before: a list of jobs would keep those that have ended alive, for long
+        # enough to make the garbage collector go through everything over and over.
+        for job in list(self._jobs.values()):
+            if not job.slow:
                 job.slow = True
                 self._look_after(job, loop)
                 for connection in job.connections:
@@ -516,7 +551,6 @@ class Deliveries:
         if self._glance is not None and not self._jobs:
             self._glance.cancel()
             self._glance = None
-            self._fresh.clear()
         if self._stopping is stopping:
             self._stopping = asyncio.Event()
 
