@@ -229,8 +229,7 @@ async def test_a_frozen_worker_does_not_answer_what_another_has_handled() -> Non
     assert job.renewal is not None
     job.renewal.cancel()  # what a stopped process does not do
     await asyncio.sleep(0.9)
-    handled = shop.store._pushes["wx:push"]
-    handled.lease_until = now()
+    end_lease(shop)
     assert await shop.workers[1].deliver(shop.work(0.0, b"other")) == b"other"
     assert await first == b"other"
     assert shop.late == []
@@ -242,10 +241,18 @@ async def test_a_worker_that_lost_its_lease_stops_its_handler() -> None:
     shop = fleet()
     first = asyncio.ensure_future(shop.workers[0].deliver(shop.work(4.0, b"mine")))
     await asyncio.sleep(0.1)
-    shop.store._pushes["wx:push"].lease_until = now()
+    end_lease(shop)
     assert await shop.workers[1].deliver(shop.work(1.5, b"other")) == b"other"
     assert await first == b"other"
     assert len(shop.ended) == 1
+
+
+def end_lease(shop: Fleet) -> None:
+    """Let the lease of the push end, as if its owner had said nothing for too long."""
+    entry = shop.store._pushes.get("wx:push")
+    assert entry is not None
+    until, delivery, fence, _, state, taken, answer = entry
+    shop.store._pushes.put("wx:push", (until, delivery, fence, now(), state, taken, answer), now(), 0.0)
 
 
 def kill(worker: Deliveries) -> None:
@@ -714,9 +721,9 @@ async def test_an_answer_follows_its_push_to_a_new_fence() -> None:
     await asyncio.sleep(1.4)  # it ends at 1.6, and the store hears of it at 1.9
     retry = asyncio.ensure_future(shop.workers[0].deliver(shop.work(1.0)))
     await asyncio.sleep(0.2)
-    shop.store._pushes["wx:push"].lease_until = now()
+    end_lease(shop)
     assert await asyncio.gather(first, retry) == [b"hello", b"hello"]
-    assert shop.store._pushes["wx:push"].state == "done"
+    assert "done" in (shop.store._pushes.get("wx:push") or ())
     await shop.settle()
     assert (len(shop.runs), shop.late) == (1, [])
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -25,8 +24,6 @@ ClaimStatus: TypeAlias = Literal["new", "running", "done", "late", "replayed"]
 
 #: Entries of a memory store: at 100 pushes a second this covers more than 10 minutes.
 MAX_ENTRIES: Final = 100_000
-#: Deliveries between two sweeps.
-SWEEP_EVERY: Final = 16
 #: Seconds for which a late answer is remembered of a push that was forgotten meanwhile.
 LATE_KEEP: Final = 60.0
 
@@ -110,30 +107,71 @@ class DedupeStore(abc.ABC):
         """Release what the store holds. It may be used again."""
 
 
-@attrs.define
-class _Entry:
-    """One push."""
+_State: TypeAlias = Literal["free", "running", "done", "late"]
+#: One push: until when it is remembered, deliveries, fence, end of the lease, state, whether the answer was taken, the
+#: answer. A bare tuple of plain values: the garbage collector does not follow it.
+_Entry: TypeAlias = tuple[float, int, int, float, _State, bool, bytes]
+_UNTIL: Final = 0
 
-    until: float
-    delivery: int = 0
-    fence: int = 0
-    lease_until: float = 0.0
-    state: Literal["free", "running", "done", "late"] = "free"
-    taken: bool = False
-    answer: bytes = b""
+
+V = TypeVar("V")
+
+
+class _Recent(Generic[V]):
+    """Remembers what came lately, in two halves: when the young one is full or old enough, the old one is dropped.
+
+    Plain dictionaries of plain values: the garbage collector passes them by. An ordered dictionary of a hundred
+    thousand objects stops a busy process for a twentieth of a second, over and over.
+    """
+
+    __slots__ = ("_half", "_old", "_span", "_turn_at", "_young")
+
+    def __init__(self, most: int) -> None:
+        self._half = max(most // 2, 1)
+        self._span = 0.0
+        self._turn_at = float("-inf")
+        self._young: dict[str, V] = {}
+        self._old: dict[str, V] = {}
+
+    def __len__(self) -> int:
+        return len(self._young.keys() | self._old.keys()) if self._old else len(self._young)
+
+    def get(self, key: str) -> V | None:
+        found = self._young.get(key)
+        return found if found is not None else self._old.get(key)
+
+    def put(self, key: str, value: V, now: float, span: float) -> None:
+        """Keep a value for ``span`` seconds at least, unless too many others come."""
+        self._young[key] = value
+        if span > self._span:
+            self._turn_at += span - self._span
+            self._span = span
+        if len(self._young) > self._half or now >= self._turn_at:
+            self._turn(now)
+
+    def _turn(self, now: float) -> None:
+        full = len(self._young) > self._half
+        if full or self._turn_at > float("-inf"):
+            self._old = self._young
+            self._young = {}
+        self._turn_at = now + self._span
+
+    def clear(self) -> None:
+        self._young.clear()
+        self._old.clear()
 
 
 class MemoryDedupe(DedupeStore):
     """Deduplication within one process: right for a service with a single worker, and for tests.
 
-    Bounded: when it is full the oldest entries go first, which then count as never seen.
+    Bounded: when it is full the older half is forgotten, and counts as never seen.
     """
 
     def __init__(self, *, max_entries: int = MAX_ENTRIES, clock: Callable[[], float] = time.monotonic) -> None:
         """Make an empty store.
 
         Args:
-            max_entries: Most pushes, and most requests, remembered at a time, give or take a few.
+            max_entries: Most pushes, and most requests, remembered at a time.
             clock: Seconds, for tests.
 
         Raises:
@@ -141,12 +179,9 @@ class MemoryDedupe(DedupeStore):
         """
         if max_entries < 1:
             raise ConfigError("max_entries must be at least 1", field="max_entries")
-        self._max = max_entries
         self._clock = clock
-        # Both in the order of their arrival. Times to keep differ little, so looking at the oldest finds what is over.
-        self._pushes: OrderedDict[str, _Entry] = OrderedDict()
-        self._requests: OrderedDict[str, float] = OrderedDict()
-        self._arrivals = 0
+        self._pushes: _Recent[_Entry] = _Recent(max_entries)
+        self._requests: _Recent[float] = _Recent(max_entries)
 
     def __repr__(self) -> str:
         return f"MemoryDedupe({len(self._pushes)} pushes, {len(self._requests)} requests)"
@@ -156,7 +191,7 @@ class MemoryDedupe(DedupeStore):
 
     def __contains__(self, key: object) -> bool:
         """Whether a push is remembered."""
-        return key in self._pushes
+        return isinstance(key, str) and self._known(key, self._clock()) is not None
 
     async def begin(self, key: str, *, replay: str = "", replay_for: float = 0.0, lease: float, keep: float) -> Claim:
         """See :meth:`DedupeStore.begin`."""
@@ -167,102 +202,78 @@ class MemoryDedupe(DedupeStore):
             known = requests.get(replay)
             if known is not None and known > now:
                 return Claim("replayed")
-            requests[replay] = now + replay_for
-            self._arrivals += 1
-            if not self._arrivals % SWEEP_EVERY:
-                self._sweep(now)
+            requests.put(replay, now + replay_for, now, replay_for)
         entry = pushes.get(key)
-        if entry is None or entry.until <= now:
-            if entry is not None:
-                del pushes[key]
+        if entry is None or entry[_UNTIL] <= now:
             # A fence must stay the highest after its push was forgotten: an owner may still be running.
             fence, delivery = time.monotonic_ns(), 1 if replay else 0
-            pushes[key] = _Entry(now + max(keep, lease), delivery, fence, now + lease, "running")
+            span = max(lease, keep)
+            pushes.put(key, (now + span, delivery, fence, now + lease, "running", False, b""), now, span)
             return Claim("new", fence, delivery)
+        until, delivery, fence, lease_until, state, taken, answer = entry
         if replay:
-            entry.delivery += 1
-        entry.until = max(entry.until, now + keep)
-        if entry.state == "done":
-            entry.taken = True
-            return Claim("done", entry.fence, entry.delivery, entry.answer)
-        if entry.state == "late":
-            return Claim("late", entry.fence, entry.delivery)
-        if entry.state == "running" and entry.lease_until > now:
-            return Claim("running", entry.fence, entry.delivery, wait=entry.lease_until - now)
-        entry.state = "running"
-        # Not just one more: an owner from before may have been believed, and a newer one may still be running.
-        entry.fence = max(entry.fence + 1, time.monotonic_ns())
-        entry.lease_until = now + lease
-        return Claim("new", entry.fence, entry.delivery)
+            delivery += 1
+        if state == "done":
+            claim, taken = Claim("done", fence, delivery, answer), True
+        elif state == "late":
+            claim = Claim("late", fence, delivery)
+        elif state == "running" and lease_until > now:
+            claim = Claim("running", fence, delivery, wait=lease_until - now)
+        else:
+            # Not just one more: an owner from before may have been believed, and a newer one may still be running.
+            state, fence, lease_until = "running", max(fence + 1, time.monotonic_ns()), now + lease
+            claim = Claim("new", fence, delivery)
+        until = max(until, now + keep)
+        pushes.put(key, (until, delivery, fence, lease_until, state, taken, answer), now, until - now)
+        return claim
 
     async def extend(self, key: str, *, fence: int, lease: float) -> bool:
         """See :meth:`DedupeStore.extend`."""
-        entry = self._owned(key, fence)
-        if entry is None:
+        now = self._clock()
+        until, delivery, owner, _, state, _, _ = self._known(key, now) or _lost(fence, "running")
+        if owner != fence or state != "running":
             return False
-        entry.lease_until = self._clock() + lease
-        entry.until = max(entry.until, entry.lease_until)
+        until = max(until, now + lease)
+        self._pushes.put(key, (until, delivery, fence, now + lease, "running", False, b""), now, until - now)
         return True
 
     async def finish(self, key: str, *, fence: int, answer: bytes, keep: float, taken: bool) -> bool:
         """See :meth:`DedupeStore.finish`."""
         now = self._clock()
-        entry = self._pushes.get(key)
-        if entry is None or entry.until <= now:
-            entry = self._owned(key, fence)
-        if entry is None or entry.fence != fence or entry.state != "running":
+        _, delivery, owner, _, state, _, _ = self._known(key, now) or _lost(fence, "running")
+        if owner != fence or state != "running":
             return False
-        entry.state, entry.answer, entry.taken, entry.until = "done", answer, taken, now + keep
+        self._pushes.put(key, (now + keep, delivery, fence, 0.0, "done", taken, answer), now, keep)
         return True
 
     async def claim_late(self, key: str, *, fence: int) -> bool:
         """See :meth:`DedupeStore.claim_late`."""
-        entry = self._known(key)
-        if entry is None:
-            entry = self._pushes[key] = _Entry(self._clock() + LATE_KEEP, fence=fence, state="done")
-        if entry.fence != fence or entry.state != "done" or entry.taken:
+        now = self._clock()
+        until, delivery, owner, _, state, taken, _ = self._known(key, now) or _lost(fence, "done")
+        if owner != fence or state != "done" or taken:
             return False
-        entry.state, entry.answer = "late", b""
+        until = until or now + LATE_KEEP
+        self._pushes.put(key, (until, delivery, fence, 0.0, "late", False, b""), now, until - now)
         return True
 
     async def forget(self, key: str, *, fence: int) -> None:
         """See :meth:`DedupeStore.forget`."""
-        entry = self._owned(key, fence) if self._known(key) is not None else None
+        now = self._clock()
+        entry = self._known(key, now)
         if entry is not None:
-            entry.state = "free"
+            until, delivery, owner, _, state, _, _ = entry
+            if owner == fence and state == "running":
+                self._pushes.put(key, (until, delivery, fence, 0.0, "free", False, b""), now, until - now)
 
     async def aclose(self) -> None:
         """See :meth:`DedupeStore.aclose`; there is nothing to release, and nothing is forgotten."""
 
-    def _known(self, key: str) -> _Entry | None:
-        """Return what is remembered of a push; what is over but not swept yet counts as forgotten."""
+    def _known(self, key: str, now: float) -> _Entry | None:
+        """Return what is remembered of a push; what is over counts as forgotten."""
         entry = self._pushes.get(key)
-        if entry is not None and entry.until <= self._clock():
-            del self._pushes[key]
-            return None
-        return entry
+        return None if entry is None or entry[_UNTIL] <= now else entry
 
-    def _owned(self, key: str, fence: int) -> _Entry | None:
-        entry = self._known(key)
-        if entry is None:
-            entry = self._pushes[key] = _Entry(0.0, fence=fence, state="running")
-        return entry if entry.fence == fence and entry.state == "running" else None
 
-    def _sweep(self, now: float) -> None:
-        """Drop what is over, and the oldest of what is too much."""
-        requests, pushes = self._requests, self._pushes
-        # Twice as many as have come since the last time, so that a full store gets smaller.
-        for _ in range(2 * SWEEP_EVERY):
-            if not requests:
-                break
-            oldest = next(iter(requests))
-            if requests[oldest] > now and len(requests) <= self._max:
-                break
-            del requests[oldest]
-        for _ in range(2 * SWEEP_EVERY):
-            if not pushes:
-                break
-            first = next(iter(pushes))
-            if pushes[first].until > now and len(pushes) <= self._max:
-                break
-            del pushes[first]
+def _lost(fence: int, state: _State) -> _Entry:
+    """Return what an owner says of a push that the store has forgotten."""
+    return 0.0, 0, fence, 0.0, state, False, b""
