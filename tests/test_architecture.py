@@ -166,7 +166,10 @@ def test_every_layer_is_in_use_or_announced() -> None:
 def test_one_module_speaks_http() -> None:
     """Only the transport imports httpx, and with it only the pool imports httpcore; types of them are nowhere else."""
     users = {(found.importer, found.imported.partition(".")[0]) for found in IMPORTS}
-    assert {importer for importer, library in users if library == "httpx"} == {"wxmp._transport", "wxmp.simulator.deliver"}
+    assert {importer for importer, library in users if library == "httpx"} == {
+        "wxmp._transport",
+        "wxmp.simulator.deliver",
+    }
     assert {importer for importer, library in users if library == "httpcore"} <= {"wxmp._transport", "wxmp._pool"}
     assert {
         importer for importer, library in users if library in ("httpx2", "httpcore2", "requests", "urllib3")
