@@ -20,7 +20,7 @@ from wxmp.webhook import (
     TextMessage,
     UnknownEvent,
 )
-from wxmp.webhook.dispatch import Dispatcher
+from wxmp.webhook.dispatch import Dispatcher, Handlers
 from wxmp.webhook.parsing import read_push
 
 
@@ -238,3 +238,50 @@ def test_blanks_around_the_name_of_an_event_do_not_count() -> None:
     assert found(dispatcher, event("CLICK ", "x")) == "click"
     with pytest.raises(ConfigError):
         dispatcher.add_event(" ", made("nothing"), key=None, prefix=None)
+
+
+def parts() -> tuple[Handlers, Handlers]:
+    """Two parts that do not get in each other's way."""
+    one, two = Handlers(), Handlers()
+    one.on(TextMessage)(made("text"))
+    one.on_event("CLICK", prefix="V")(made("V"))
+    one.default(made("default"))
+    two.on_event("CLICK", prefix="V1")(made("V1"))
+    two.on_event("CLICK", key="X")(made("X"))
+    two.on_event("VIEW")(made("view"))
+    return one, two
+
+
+def test_parts_are_put_together() -> None:
+    """Handlers of several modules become those of one webhook, in whatever order they are included."""
+    for order in (parts(), parts()[::-1]):
+        whole = Handlers()
+        whole.include(*order)
+        dispatcher = whole._dispatcher
+        assert found(dispatcher, text()) == "text"
+        assert found(dispatcher, event("CLICK", "V12")) == "V1"
+        assert found(dispatcher, event("CLICK", "V2")) == "V"
+        assert found(dispatcher, event("CLICK", "X")) == "X"
+        assert found(dispatcher, event("VIEW", "https://example.com")) == "view"
+        assert found(dispatcher, event("unsubscribe")) == "default"
+        assert repr(whole) == "Handlers(6)"
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_a_part_that_does_not_fit_is_not_included(place: int) -> None:
+    """A place that is taken is an error that names both handlers, and nothing of the part is taken over."""
+    registrations: list[Any] = [
+        lambda group: group.on(TextMessage),
+        lambda group: group.on_event("CLICK", prefix="V"),
+        lambda group: group.default,
+        lambda group: group.on_event("CLICK", prefix="V1"),
+        lambda group: group.on_event("click", key="X"),
+        lambda group: group.on_event("view"),
+    ]
+    whole, other = Handlers(), Handlers()
+    whole.include(*parts())
+    other.on(ImageMessage)(made("new"))
+    registrations[place](other)(made("second"))
+    with pytest.raises(ConfigError, match="second would never run"):
+        whole.include(other)
+    assert repr(whole) == "Handlers(6)"

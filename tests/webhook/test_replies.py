@@ -53,9 +53,8 @@ from wxmp.webhook.replies import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wxmp.webhook.messages import Push
-
     from wxmp._caller import Caller
+    from wxmp.webhook.messages import Push
 
 Format = Literal["xml", "json"]
 

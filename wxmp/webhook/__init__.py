@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from wxmp.webhook.delivery import (
         DeliveryPolicy,
     )
+    from wxmp.webhook.dispatch import (
+        Handlers,
+    )
     from wxmp.webhook.events import (
         AccountVerifiedEvent,
         AddGuideBuyerRelationEvent,
@@ -205,6 +208,7 @@ __all__ = [
     "GuideInviteResultEvent",
     "GuideQrcodeScanEvent",
     "GuideScan",
+    "Handlers",
     "ImageMessage",
     "ImageReply",
     "KfCloseSessionEvent",
@@ -346,6 +350,7 @@ _HOMES = {
     ),
     "dedupe_redis": ("RedisDedupe",),
     "delivery": ("DeliveryPolicy",),
+    "dispatch": ("Handlers",),
     "messages": (
         "DeviceEventMessage",
         "DeviceTextMessage",

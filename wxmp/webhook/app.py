@@ -8,20 +8,20 @@ import logging
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from wxmp.errors import ConfigError, MalformedError, WebhookError, WxmpError
 from wxmp.webhook.dedupe import DedupeStore, MemoryDedupe
 from wxmp.webhook.delivery import Deliveries, DeliveryPolicy, Work
-from wxmp.webhook.dispatch import Dispatcher
+from wxmp.webhook.dispatch import Handlers
 from wxmp.webhook.gate import Gate
 from wxmp.webhook.parsing import identity, read_push
 from wxmp.webhook.replies import as_reply, late_message, render
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import Self
 
@@ -53,8 +53,6 @@ PLAIN: Final = "text/plain; charset=utf-8"
 XML: Final = "application/xml; charset=utf-8"
 JSON: Final = "application/json; charset=utf-8"
 
-H = TypeVar("H", bound="Callable[..., Awaitable[Reply | str | None]]")
-
 
 @attrs.frozen
 class WebhookAnswer:
@@ -71,7 +69,7 @@ SUCCESS: Final = WebhookAnswer(200, b"success")
 REFUSED: Final = b"refused\n"
 
 
-class Webhook:
+class Webhook(Handlers):
     """What WeChat pushes to one account: verified, decrypted, handled once, answered in time (接收消息与事件).
 
     ::
@@ -134,6 +132,7 @@ class Webhook:
         Raises:
             ConfigError: A setting cannot work; it names the field.
         """
+        super().__init__()
         self._gate = Gate(
             token=token,
             encoding_aes_key=encoding_aes_key,
@@ -153,7 +152,6 @@ class Webhook:
         self._client = client
         self._activity = activity
         self._dedupe = dedupe if dedupe is not None else MemoryDedupe()
-        self._dispatcher = Dispatcher()
         self._policy = delivery if delivery is not None else DeliveryPolicy()
         # Handlers and those who wait for them live in one event loop. Loops meet in the store, as processes do.
         self._by_loop: dict[asyncio.AbstractEventLoop, Deliveries] = {}
@@ -201,53 +199,6 @@ class Webhook:
     def activity(self) -> ActivityLog | None:
         """The activity log, if there is one."""
         return self._activity
-
-    # ---- handlers
-
-    def on(self, *records: type[Push]) -> Callable[[H], H]:
-        """Register a handler for classes of records: ``@hook.on(TextMessage)``.
-
-        A base class takes everything below it that has no handler of its own: ``Message``, ``EventPush``, ``Push``.
-
-        Raises:
-            ConfigError: No class of records, one that has a handler, or a handler that cannot work.
-        """
-        if not records:
-            raise ConfigError("hook.on() needs a class of records: @hook.on(TextMessage)", field="record")
-
-        def register(handler: H) -> H:
-            for record in records:
-                self._dispatcher.add_class(record, handler)
-            return handler
-
-        return register
-
-    def on_event(self, event: str, *, key: str | None = None, prefix: str | None = None) -> Callable[[H], H]:
-        """Register a handler for an event by its name, in any case: ``@hook.on_event("CLICK", key="help")``.
-
-        Args:
-            event: The name, as in ``Event`` of the push.
-            key: Only with this ``EventKey``. The key of a follow through a QR code begins with ``qrscene_``.
-            prefix: Only with an ``EventKey`` that begins so. A whole key comes first, then the longest prefix.
-
-        Raises:
-            ConfigError: The place is taken, or the handler cannot work.
-        """
-
-        def register(handler: H) -> H:
-            self._dispatcher.add_event(event, handler, key=key, prefix=prefix)
-            return handler
-
-        return register
-
-    def default(self, handler: H) -> H:
-        """Register the handler for everything that has no other: ``@hook.default``.
-
-        Raises:
-            ConfigError: There is one, or it cannot work.
-        """
-        self._dispatcher.set_default(handler)
-        return handler
 
     # ---- adapters
 
@@ -325,6 +276,8 @@ class Webhook:
     def _refuse(self, error: Exception) -> WebhookAnswer:
         status = error.status if isinstance(error, WebhookError) else 400
         text = str(error)
+        if isinstance(error.__cause__, WebhookError):
+            text = f"{text} ({error.__cause__})"  # for the operator; outside all reasons look alike
         now = time.monotonic()
         kind = _NUMBERS.sub("0", text)
         if now - self._refusals.get(kind, -LOG_EVERY) >= LOG_EVERY:

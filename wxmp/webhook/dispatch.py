@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from wxmp.client import Client
     from wxmp.webhook.replies import Reply
 
-__all__ = ["Dispatcher", "Handler", "Route"]
+__all__ = ["Dispatcher", "Handler", "Handlers", "Route"]
 
 #: ``async def handler(message)`` or ``async def handler(message, client)``. It returns a reply, a text for a
 #: ``TextReply``, or ``None`` for nothing to show.
 Handler: TypeAlias = "Callable[..., Awaitable[Reply | str | None]]"
+
+H = TypeVar("H", bound="Callable[..., Awaitable[Reply | str | None]]")
 
 #: The name by which a handler asks for the client.
 CLIENT: Final = "client"
@@ -128,6 +130,32 @@ class Dispatcher:
         self._refuse_second("the default", self._default, handler)
         self._default = route_of(handler)
 
+    def include(self, other: Dispatcher) -> None:
+        """Take over all handlers of another one, or none.
+
+        Raises:
+            ConfigError: A place is taken.
+        """
+        for cls, route in other._classes.items():
+            self._refuse_second(cls.__name__, self._classes.get(cls), route.handler)
+        for event, route in other._events.items():
+            self._refuse_second(event, self._events.get(event), route.handler)
+        for (event, key), route in other._keys.items():
+            self._refuse_second(f"{event} with key {key!r}", self._keys.get((event, key)), route.handler)
+        for event, routes in other._prefixes.items():
+            for prefix, route in routes:
+                taken = dict(self._prefixes.get(event, ())).get(prefix)
+                self._refuse_second(f"{event} with prefix {prefix!r}", taken, route.handler)
+        if other._default is not None:
+            self._refuse_second("the default", self._default, other._default.handler)
+        self._classes |= other._classes
+        self._events |= other._events
+        self._keys |= other._keys
+        for event, routes in other._prefixes.items():
+            joined = [*self._prefixes.get(event, ()), *routes]
+            self._prefixes[event] = sorted(joined, key=lambda entry: -len(entry[0]))
+        self._default = self._default or other._default
+
     def find(self, push: Push) -> Route | None:
         """Return the handler of a push, or ``None``."""
         if push.event is not None and (self._events or self._keys or self._prefixes):
@@ -155,6 +183,82 @@ class Dispatcher:
         if taken is not None:
             name = getattr(handler, "__qualname__", type(handler).__name__)
             raise ConfigError(f"{place} has a handler already: {taken.name}; {name} would never run", field="handler")
+
+
+class Handlers:
+    """Handlers that belong together (处理函数集合): a webhook, or a part of one in a module of its own.
+
+    ::
+
+        orders = Handlers()
+
+
+        @orders.on_event("CLICK", key="MY_ORDERS")
+        async def show_orders(event: MenuClickEvent) -> str: ...
+
+
+        hook.include(orders)
+    """
+
+    def __init__(self) -> None:
+        self._dispatcher = Dispatcher()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._dispatcher)})"
+
+    def on(self, *records: type[Push]) -> Callable[[H], H]:
+        """Register a handler for classes of records: ``@hook.on(TextMessage)``.
+
+        A base class takes everything below it that has no handler of its own: ``Message``, ``EventPush``, ``Push``.
+
+        Raises:
+            ConfigError: No class of records, one that has a handler, or a handler that cannot work.
+        """
+        if not records:
+            raise ConfigError("hook.on() needs a class of records: @hook.on(TextMessage)", field="record")
+
+        def register(handler: H) -> H:
+            for record in records:
+                self._dispatcher.add_class(record, handler)
+            return handler
+
+        return register
+
+    def on_event(self, event: str, *, key: str | None = None, prefix: str | None = None) -> Callable[[H], H]:
+        """Register a handler for an event by its name, in any case: ``@hook.on_event("CLICK", key="help")``.
+
+        Args:
+            event: The name, as in ``Event`` of the push.
+            key: Only with this ``EventKey``. The key of a follow through a QR code begins with ``qrscene_``.
+            prefix: Only with an ``EventKey`` that begins so. A whole key comes first, then the longest prefix.
+
+        Raises:
+            ConfigError: The place is taken, or the handler cannot work.
+        """
+
+        def register(handler: H) -> H:
+            self._dispatcher.add_event(event, handler, key=key, prefix=prefix)
+            return handler
+
+        return register
+
+    def default(self, handler: H) -> H:
+        """Register the handler for everything that has no other: ``@hook.default``.
+
+        Raises:
+            ConfigError: There is one, or it cannot work.
+        """
+        self._dispatcher.set_default(handler)
+        return handler
+
+    def include(self, *others: Handlers) -> None:
+        """Take over the handlers that others have now. What is registered there afterwards is not seen here.
+
+        Raises:
+            ConfigError: A place is taken; nothing of that one is included.
+        """
+        for other in others:
+            self._dispatcher.include(other._dispatcher)  # noqa: SLF001 - another one of this class
 
 
 def route_of(handler: Any) -> Route:
