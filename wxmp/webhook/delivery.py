@@ -36,6 +36,8 @@ POLL_GROWTH: Final = 1.5
 POLL_MOST: Final = 0.25
 #: A handler that ends within so many seconds needs no timers of its own.
 GLANCE: Final = 0.25
+#: Seconds that are not worth waiting for: a clock may not even show them.
+TICK: Final = 0.001
 #: Seconds for which a store that failed is not asked again.
 STORE_PAUSE: Final = 1.0
 #: Seconds that a stopped handler has to clean up at shutdown.
@@ -254,10 +256,10 @@ class Deliveries:
                 answer = await self._wait(job, until, hangs_up, number)
                 if answer is not None:
                     return answer
-            elif (left := until - loop.time()) > 0:
+            elif (left := until - loop.time()) >= TICK:
                 await asyncio.sleep(min(pause, left))
                 pause = min(pause * POLL_GROWTH, POLL_MOST)
-            if loop.time() >= until:
+            if until - loop.time() < TICK:
                 if last:
                     logger.info("%s: answered without waiting any longer", work.label)
                     return b""
@@ -279,7 +281,7 @@ class Deliveries:
         A refusal brings the next delivery at once: three refusals in a row, and a push is lost within milliseconds.
         """
         left = until - asyncio.get_running_loop().time()
-        if left <= 0 or self._holding >= self._policy.max_running:
+        if left < TICK or self._holding >= self._policy.max_running:
             return False
         self._holding += 1
         try:
