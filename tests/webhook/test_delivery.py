@@ -320,7 +320,7 @@ async def test_a_handler_that_never_ends_is_stopped(caplog: pytest.LogCaptureFix
 
 @virtual
 async def test_the_number_of_handlers_is_bounded() -> None:
-    """10,000 pushes at once start as many handlers as the policy says; as many wait, the others are refused."""
+    """10,000 pushes at once start as many handlers as the policy says; the others are refused, not queued."""
     shop = fleet(workers=1, max_running=100)
     calls = [
         asyncio.ensure_future(shop.workers[0].deliver(shop.work(1.0, key=f"wx:{index}"))) for index in range(10_000)
@@ -329,11 +329,10 @@ async def test_the_number_of_handlers_is_bounded() -> None:
     await asyncio.sleep(0.5)
     assert len(shop.runs) == 100
     assert len(shop.workers[0]) == 100
-    assert sum(call.done() for call in calls) == 9_800
+    assert sum(call.done() for call in calls) == 9_900
     results = await pending
-    assert results.count(b"hello") == 200
-    assert sum(isinstance(result, OverloadedError) for result in results) == 9_800
-    assert len(shop.runs) == 200
+    assert results.count(b"hello") == 100
+    assert sum(isinstance(result, OverloadedError) for result in results) == 9_900
 
 
 @virtual
@@ -575,7 +574,7 @@ async def test_the_number_of_handlers_is_bounded_while_the_store_thinks() -> Non
     shop = slow(max_running=10)
     calls = [shop.workers[0].deliver(shop.work(1.0, key=f"wx:{index}")) for index in range(100)]
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert len(shop.runs) == results.count(b"hello") == 20  # ten at once, and ten that waited
+    assert len(shop.runs) == results.count(b"hello") == 10
 
 
 @virtual
@@ -587,7 +586,6 @@ async def test_what_was_refused_for_lack_of_room_is_free_for_the_next_delivery()
     started = now()
     with pytest.raises(OverloadedError):
         await shop.workers[0].deliver(shop.work(0.0))
-    assert now() - started == pytest.approx(shop.policy.deadline, abs=0.3)  # three refusals at once would lose it
     started = now()
     assert await shop.workers[1].deliver(shop.work(0.0)) == b"hello"
     assert now() == started

@@ -82,8 +82,7 @@ class DeliveryPolicy:
     keep: float = attrs.field(default=60.0, validator=_positive)
     #: A handler is stopped after about this time.
     handler_timeout: float = attrs.field(default=120.0, validator=_positive)
-    #: Handlers that run at a time, late answers included. As many more connections wait for room until the deadline;
-    #: what is beyond that is answered 503, and comes again.
+    #: Handlers that run at a time, late answers included. What is more is answered 503, and comes again.
     max_running: int = attrs.field(default=1000, validator=_count)
     #: At shutdown handlers may go on for this long. What is stopped is left to the next delivery.
     drain: float = attrs.field(default=10.0, validator=_positive)
@@ -197,7 +196,7 @@ class Deliveries:
         #: The timer that gives timers to the handlers that have not ended at once.
         self._glance: asyncio.TimerHandle | None = None
         self._glance_after = min(GLANCE, policy.deadline / 2, policy.lease / RENEWALS / 2, policy.handler_timeout / 2)
-        #: Connections that wait for the store, or for room.
+        #: Connections that wait for the store.
         self._holding = 0
         self._store_down = False
         self._ask_again_at = 0.0
@@ -247,10 +246,7 @@ class Deliveries:
                         job = self._start(work, store, claim, loop)
                     else:
                         await self._forget(store, work, claim.fence)
-                        if stopping.is_set() or not await self._held(started + policy.deadline):
-                            raise refusal
-                        claim = await self._look(store, key)
-                        continue
+                        raise refusal
             if job is not None and job.fence == claim.fence and not job.fenced:
                 job.deliveries = max(job.deliveries, claim.delivery)
                 answer = await self._wait(job, until, hangs_up, number)
