@@ -27,7 +27,7 @@ from wxmp.webhook.delivery import PATIENCE, Deliveries, DeliveryPolicy, Work
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-EXAMPLES = int(os.environ.get("WXMP_FUZZ_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("WXMP_FUZZ_EXAMPLES", "60"))
 
 #: Seconds that a store operation takes each way, and after which one that hangs is given up.
 STORE_TIME, STORE_TIMEOUT = 0.002, 0.5
