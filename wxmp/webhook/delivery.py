@@ -242,11 +242,10 @@ class Deliveries:
                     job.fence = claim.fence
                 else:
                     refusal = self._full(stopping)
-                    if refusal is None:
-                        job = self._start(work, store, claim, loop)
-                    else:
+                    if refusal is not None:
                         await self._forget(store, work, claim.fence)
                         raise refusal
+                    job = self._start(work, store, claim, loop)
             if job is not None and job.fence == claim.fence and not job.fenced:
                 job.deliveries = max(job.deliveries, claim.delivery)
                 answer = await self._wait(job, until, hangs_up, number)
@@ -263,13 +262,13 @@ class Deliveries:
                 raise OverloadedError("a handler is still at work: left to the next delivery")
             claim = await self._look(store, key, claim)
 
-    async def _look(self, store: DedupeStore, key: str, claim: Claim | None = None) -> Claim:
+    async def _look(self, store: DedupeStore, key: str, claim: Claim) -> Claim:
         """Ask again for a connection that waits; without an answer it waits on."""
         try:
             return await store.begin(key, lease=self._policy.lease, keep=self._policy.keep)
         except WebhookStoreError as error:
             self._store_failed(error)
-            return claim if claim is not None and claim.status == "running" else Claim("running")
+            return claim if claim.status == "running" else Claim("running")
 
     async def _held(self, until: float) -> bool:
         """Keep a connection that cannot be served now for a moment; False when it is not worth it any longer.
