@@ -14,7 +14,9 @@ from urllib.parse import urlencode
 import attrs
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from wxmp import Client
 from wxmp.webhook.app import Webhook
+from wxmp.webhook.messages import TextMessage
 
 KEY = "QmFzZTY0S2V5Rm9yRG9jdW1lbnRhdGlvbk9ubHkxMjM"
 BLOCK = 32
@@ -104,3 +106,32 @@ def _element(name: str, body: bytes) -> str:
     found = re.search(rf"<{name}>(?:<!\[CDATA\[)?(.*?)(?:\]\]>)?</{name}>", body.decode(), re.DOTALL)
     assert found is not None, f"no {name} in {body!r}"
     return found.group(1)
+
+
+SHOP = Account()
+NEWS = Account(appid="wxfedcba9876543210", token="anotherToken")
+
+
+class Recorded(Client):
+    """A client that tells whether it is closed."""
+
+    closed = 0
+
+    async def aclose(self) -> None:
+        """Count."""
+        self.closed += 1
+        await super().aclose()
+
+
+def make(appid: str = SHOP.appid) -> Recorded:
+    return Recorded(appid, "secret")
+
+
+def echo_hook(account: Account = SHOP, **settings: object) -> Webhook:
+    hook = account.hook(**settings)
+
+    @hook.on(TextMessage)
+    async def echo(message: TextMessage) -> str:
+        return message.content
+
+    return hook

@@ -16,7 +16,7 @@ from wxmp import Client
 from wxmp.integrations.aiohttp import CLIENT, add_webhook, client_context
 from wxmp.webhook.messages import TextMessage
 
-from .platform import Account, Request
+from .platform import NEWS, SHOP, Request, echo_hook, make
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,35 +25,8 @@ if TYPE_CHECKING:
 
     from wxmp.webhook.app import Webhook
 
-SHOP = Account()
-NEWS = Account(appid="wxfedcba9876543210", token="anotherToken")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 NEWS_CLIENT = web.AppKey("news", Client)
-
-
-class Recorded(Client):
-    """A client that tells whether it is closed."""
-
-    closed = 0
-
-    async def aclose(self) -> None:
-        """Count."""
-        self.closed += 1
-        await super().aclose()
-
-
-def make(appid: str = SHOP.appid) -> Recorded:
-    return Recorded(appid, "secret")
-
-
-def echo_hook(account: Account = SHOP, **settings: object) -> Webhook:
-    hook = account.hook(**settings)
-
-    @hook.on(TextMessage)
-    async def echo(message: TextMessage) -> str:
-        return message.content
-
-    return hook
 
 
 def app_of(hook: Webhook, **settings: int) -> web.Application:

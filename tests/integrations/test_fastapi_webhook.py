@@ -13,45 +13,18 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from wxmp import Client
 from wxmp.integrations.fastapi import webhook_route, wxmp_lifespan
 from wxmp.webhook.messages import TextMessage
 
-from .platform import Account
+from .platform import NEWS, SHOP, echo_hook, make
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from wxmp import Client
     from wxmp.webhook.app import Webhook
 
-SHOP = Account()
-NEWS = Account(appid="wxfedcba9876543210", token="anotherToken")
 SAFE_HEADERS = {"x-content-type-options": "nosniff"}
-
-
-class Recorded(Client):
-    """A client that tells whether it is closed."""
-
-    closed = 0
-
-    async def aclose(self) -> None:
-        """Count."""
-        self.closed += 1
-        await super().aclose()
-
-
-def make(appid: str = SHOP.appid) -> Recorded:
-    return Recorded(appid, "secret")
-
-
-def echo_hook(account: Account = SHOP, **settings: object) -> Webhook:
-    hook = account.hook(**settings)
-
-    @hook.on(TextMessage)
-    async def echo(message: TextMessage) -> str:
-        return message.content
-
-    return hook
 
 
 def fastapi_app(hook: Webhook) -> FastAPI:
