@@ -29,7 +29,19 @@ if TYPE_CHECKING:
 
     from wxmp.errors import WxmpError
 
-__all__ = ["CONNECTIONS", "REPEATED", "Argument", "OddAnswerError", "RedisScripts", "Row", "Script"]
+__all__ = ["CONNECTIONS", "REPEATED", "WRITE_HASH", "Argument", "OddAnswerError", "RedisScripts", "Row", "Script"]
+
+#: Lua for scripts that keep a record in the hash ``key``: ``write(name, value, ...)``. It goes by their locals ``key``
+#: and ``foreign``, which says that something else stands there.
+WRITE_HASH: Final = """local function write(...)
+  -- something else under our name; PEXPIRE with no time left removes it, and is in the ACL rule anyway
+  if foreign then redis.call('PEXPIRE', key, -1); foreign = false end
+  local fields = {...}
+  for i = 1, #fields do
+    if type(fields[i]) == 'number' then fields[i] = string.format('%.0f', fields[i]) end
+  end
+  redis.call('HSET', key, unpack(fields))
+end"""
 
 #: Connections of one process and event loop. One is enough for the token keeper; more only spare waiting in a crowd.
 CONNECTIONS: Final = 4
@@ -60,9 +72,9 @@ class Script:
     sha: str
 
     @classmethod
-    def of(cls, text: str, **numbers: int) -> Self:
-        """Make a script; ``@NAME@`` in its text stands for one of ``numbers``."""
-        for name, value in numbers.items():
+    def of(cls, text: str, **parts: int | str) -> Self:
+        """Make a script; ``@NAME@`` in its text stands for one of ``parts``: a number, or Lua such as `WRITE_HASH`."""
+        for name, value in parts.items():
             text = text.replace(f"@{name}@", str(value))
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 

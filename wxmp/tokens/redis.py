@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from wxmp._redact import Secret
-from wxmp._redis import REPEATED, RedisScripts, Row, Script
+from wxmp._redis import REPEATED, WRITE_HASH, RedisScripts, Row, Script
 from wxmp.errors import TokenStoreError
 from wxmp.tokens.memory import (
     BEIJING_MS,
@@ -118,15 +118,7 @@ local function reply(status, wait, code, count)
   return fields
 end
 
-local function write(...)
-  -- something else under our name; PEXPIRE with no time left removes it, and is in the ACL rule anyway
-  if foreign then redis.call('PEXPIRE', key, -1); foreign = false end
-  local fields = {...}
-  for i = 1, #fields do
-    if type(fields[i]) == 'number' then fields[i] = string.format('%.0f', fields[i]) end
-  end
-  redis.call('HSET', key, unpack(fields))
-end
+@WRITE@
 local function keep(last)
   local want = last - now + @KEEP@
   if redis.call('PTTL', key) < want then redis.call('PEXPIRE', key, want) end
@@ -225,6 +217,7 @@ return redis.error_reply('ERR wxmp: unknown verb')
 
 _SCRIPT: Final = Script.of(
     _LUA,
+    WRITE=WRITE_HASH,
     NUMBER_MAX=NUMBER_MAX,
     STORED_MAX=STORED_MAX,
     LIFE_MAX=round(LIFE_MAX * MS),

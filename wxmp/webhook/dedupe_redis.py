@@ -11,7 +11,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from wxmp._redis import OddAnswerError, RedisScripts, Script
+from wxmp._redis import WRITE_HASH, OddAnswerError, RedisScripts, Script
 from wxmp.errors import ConfigError, WebhookStoreError
 from wxmp.webhook.dedupe import LATE_KEEP, Claim, DedupeStore
 
@@ -69,15 +69,7 @@ local known = fence ~= nil
 if not known then state, fence = nil, 0 end
 local mine = row[7] == call  -- this very call was carried out before, only its answer was lost
 
-local function write(...)
-  -- something else under our name; PEXPIRE with no time left removes it, and is in the ACL rule anyway
-  if foreign then redis.call('PEXPIRE', key, -1); foreign = false end
-  local fields = {...}
-  for i = 1, #fields do
-    if type(fields[i]) == 'number' then fields[i] = string.format('%.0f', fields[i]) end
-  end
-  redis.call('HSET', key, unpack(fields))
-end
+@WRITE@
 local function keep(want)
   if redis.call('PTTL', key) < want then redis.call('PEXPIRE', key, want) end
 end
@@ -170,6 +162,7 @@ return redis.error_reply('ERR wxmp: unknown verb')
 
 _SCRIPT: Final = Script.of(
     _LUA,
+    WRITE=WRITE_HASH,
     NUMBER_MAX=NUMBER_MAX,
     ANSWER_MAX=ANSWER_MAX,
     LEASE_MAX=round(LEASE_MAX * 1000),
