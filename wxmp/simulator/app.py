@@ -34,8 +34,12 @@ PLATFORM_HOSTS: Final = {
     "api2.weixin.qq.com": "api",
     "mp.weixin.qq.com": "mp",
     "open.weixin.qq.com": "open",
+    "api.mch.weixin.qq.com": "mch",
+    "api2.mch.weixin.qq.com": "mch",
+    "api.wechatpay.cn": "mch",
+    "api2.wechatpay.cn": "mch",
 }
-PREFIXES: Final = ("api", "mp", "open")
+PREFIXES: Final = ("api", "mp", "open", "mch")
 CONTROL_PREFIX: Final = "/_sim"
 CHUNK: Final = 1 << 16
 
@@ -132,7 +136,7 @@ class PlatformApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        body = await read_body(receive, self._world.policy.max_body)
+        body = await read_body(receive, self._world.policy.max_upload_body)
         if body is None:
             return
         reply = self._world.handle(read_request(scope, body, self._world.policy.trust_client_ip_header))
@@ -231,6 +235,7 @@ def read_request(scope: Scope, body: bytes, trust_ip_header: bool) -> Request:
         host=host,
         client=headers.get(b"x-client", b"").decode("latin-1"),
         client_ip=address,
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()},
     )
 
 

@@ -65,6 +65,7 @@ ERRMSG: Mapping[int, str] = MappingProxyType(
         41002: "appid missing",
         41003: "refresh_token missing",
         41004: "appsecret missing",
+        41005: "media data missing",
         41006: "media_id missing",
         41008: "missing code",
         41009: "missing openid",

@@ -27,13 +27,13 @@ def openid_for(world: World, appid: str, person: int) -> str:
     return "o" + base64.urlsafe_b64encode(account)[:5].decode() + base64.urlsafe_b64encode(own)[:22].decode()
 
 
-def add_person(world: World) -> Person:
-    """Bring one more WeChat user into the world."""
+def add_person(world: World, *, nickname: str | None = None) -> Person:
+    """Bring one more WeChat user into the world; without a nickname they get one of a few."""
     number = len(world.state.people) + 1
     union = base64.urlsafe_b64encode(hashlib.sha256(f"{world.state.dice.seed}|union|{number}".encode()).digest())
     person = Person(
         number=number,
-        nickname=NICKNAMES[number % len(NICKNAMES)],
+        nickname=nickname if nickname is not None else NICKNAMES[number % len(NICKNAMES)],
         wechat_id=f"wxid_{number:06d}",
         unionid="o" + union[:27].decode(),
         platform="1" if number % 2 else "2",

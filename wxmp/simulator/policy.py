@@ -113,6 +113,7 @@ class Policy:
     escapes_refused_errcode: int = 40033  # [F] 47002 is named too
     escapes_literal: tuple[str, ...] = ("/cgi-bin/message/custom/send",)  # [F] shown to the user as \uXXXX
     max_body: int = 2 * MIB  # [S]
+    max_upload_body: int = 12 * MIB  # [S] of a multipart body; the limits of each kind of file come on top
     sns_content_type: str = "text/plain"  # [F] the OAuth answers are labelled so
     binary_error_content_type: str = "application/json; encoding=utf-8"  # [F] "encoding", not "charset"
     rid_life: float = 7 * DAY  # [K]
@@ -205,6 +206,12 @@ class Policy:
     ticket_rotates: bool = True  # [S] every call mints a new ticket, like the plain token
     api_ips: tuple[str, ...] = ("101.89.47.18", "101.91.34.103", "121.51.130.0/24")  # [S] documentation-like values
     callback_ips: tuple[str, ...] = ("101.226.103.0/25", "140.207.54.0/24")  # [S]
+
+    # --- media, materials, drafts, publishing, comments (library) ---------------------------------------------
+
+    # --- mass sends, subscription notices, customer-service staff, datacube (outreach) ------------------------
+
+    # --- WeChat Pay -------------------------------------------------------------------------------------------
 
     # --- pushes to the developer's server ---------------------------------------------------------------------
     callback_seconds: float = 5.0  # [D] real seconds the server has for an answer

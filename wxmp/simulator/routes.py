@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
 from wxmp.simulator.state import Account
-from wxmp.simulator.wire import JsonObject, Refusal, Reply, Request, as_list, as_object, whole_number
+from wxmp.simulator.wire import Form, JsonObject, Refusal, Reply, Request, as_list, as_object, whole_number
 
 if TYPE_CHECKING:
     from wxmp.simulator.state import User
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OK", "Call", "Handler", "Route"]
 
-Host = Literal["api", "mp", "open"]
+Host = Literal["api", "mp", "open", "mch"]
+Takes = Literal["json", "form", "raw", "none"]
+PATH_PART = re.compile(r"\\?\{([a-z_]+)\\?\}")
 
 
 @attrs.define
@@ -28,6 +31,8 @@ class Call:
     now: float
     account: Account | None = None
     body: JsonObject = attrs.field(factory=dict[str, object], repr=False)
+    form: Form = attrs.field(factory=Form, repr=False)
+    path: Mapping[str, str] = attrs.field(factory=dict[str, str])
     why: str = ""
 
     @property
@@ -87,13 +92,13 @@ class Route:
 
     Attributes:
         method: The HTTP verb it wants.
-        path: Its path.
+        path: Its path; parts in braces match anything up to the next slash.
         handler: What answers.
         auth: ``"token"``: the access token is checked first. ``"none"``: the handler checks what there is.
         accounts: Who may call; others get 48001.
         host: Which of the platform's hosts serves it.
         style: How answers are labelled; see the wire habits in :class:`~wxmp.simulator.policy.Policy`.
-        body: Whether a JSON body is read before the handler runs.
+        takes: How the body is read before the handler runs; ``None``: JSON of a POST, nothing of a GET.
     """
 
     method: Literal["GET", "POST"]
@@ -104,10 +109,21 @@ class Route:
     host: Host = "api"
     style: Literal["json", "sns", "binary", "page"] = "json"
 
+    takes: Takes | None = None
+
     @property
-    def body(self) -> bool:
-        """Whether the endpoint reads a JSON body."""
-        return self.method == "POST"
+    def body(self) -> Takes:
+        """How the body is read."""
+        if self.takes is not None:
+            return self.takes
+        return "json" if self.method == "POST" else "none"
+
+    @property
+    def pattern(self) -> re.Pattern[str] | None:
+        """What a path with parts in braces matches; ``None`` for an exact one."""
+        if "{" not in self.path:
+            return None
+        return re.compile(PATH_PART.sub(r"(?P<\1>[^/]+)", re.escape(self.path)))
 
 
 def OK() -> JsonObject:  # noqa: N802  (reads as the constant it would be, were dicts immutable)

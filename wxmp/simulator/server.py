@@ -154,6 +154,7 @@ class Simulator:
             sock.close()
             raise
         self._port = sock.getsockname()[1]
+        self.world.base_url = self.url
         self._thread = threading.Thread(
             target=self._run, args=(self._server, self._courier, sock, ready), name="wxmp-simulator"
         )
@@ -213,6 +214,7 @@ class Simulator:
             raise RuntimeError("the simulator's server did not stop in time")
         self._thread = self._server = self._courier = self._loop = None
         self._port = None
+        self.world.base_url = ""
 
     @property
     def running(self) -> bool:

@@ -151,7 +151,7 @@ class ChatEntry:
     content: str
     payload: JsonObject
     at: float
-    source: Literal["user", "reply", "custom", "template", "system"]
+    source: Literal["user", "reply", "custom", "template", "subscribe", "mass", "pay", "system"]
     note: str = ""
     push: int | None = None
 
@@ -213,7 +213,7 @@ class Template:
 class Sent:
     """One message accepted for delivery to a user."""
 
-    kind: Literal["template", "custom"]
+    kind: Literal["template", "custom", "subscribe", "mass"]
     at: float
     openid: str
     payload: JsonObject
@@ -373,6 +373,11 @@ class Account:
     oauth_tokens: dict[str, OAuthGrant] = attrs.field(factory=dict[str, OAuthGrant], repr=False)
     refresh_tokens: dict[str, OAuthGrant] = attrs.field(factory=dict[str, OAuthGrant], repr=False)
     tickets: dict[str, tuple[str, float]] = attrs.field(factory=dict[str, tuple[str, float]], repr=False)
+    # --- library (media, materials, drafts, articles, comments) ---
+
+    # --- outreach (mass sends, subscription notices, staff, statistics) ---
+
+    # --- pay ---
 
     def channel(self, name: Channel) -> ChannelState:
         """Return the state of one token channel."""

@@ -11,16 +11,19 @@ import attrs
 
 __all__ = [
     "Delivery",
+    "Form",
     "JsonObject",
     "Refusal",
     "Reply",
     "Request",
+    "UploadedFile",
     "WorldError",
     "as_list",
     "as_object",
     "dump_json",
     "json_reply",
     "load_json",
+    "parse_form",
     "whole_number",
 ]
 
@@ -35,7 +38,8 @@ ASCII_END: Final = 0x80
 class Request:
     """One request as it reached the platform.
 
-    ``host`` is ``"api"``, ``"mp"``, ``"open"``, or ``""`` when the caller did not say which one it meant.
+    ``host`` is ``"api"``, ``"mp"``, ``"open"``, ``"mch"``, or ``""`` when the caller did not say which one it meant.
+    The names of ``headers`` are in lower case.
     """
 
     method: str
@@ -45,6 +49,29 @@ class Request:
     host: str = ""
     client: str = ""
     client_ip: str = "127.0.0.1"
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+
+    @property
+    def content_type(self) -> str:
+        """The whole ``Content-Type`` header, or an empty text."""
+        return self.headers.get("content-type", "")
+
+
+@attrs.frozen
+class UploadedFile:
+    """One file of a ``multipart/form-data`` body."""
+
+    filename: str
+    content_type: str
+    data: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Form:
+    """A ``multipart/form-data`` body: plain fields and files, by name. Of a doubled name the first counts."""
+
+    fields: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    files: Mapping[str, UploadedFile] = attrs.field(factory=dict[str, UploadedFile])
 
 
 @attrs.frozen
@@ -135,6 +162,52 @@ def load_json(body: bytes) -> JsonObject:
     if found is None:
         raise Refusal(47001, f"the body is a JSON {type(value).__name__}, not an object")
     return found
+
+
+def parse_form(body: bytes, content_type: str) -> Form:
+    """Read a ``multipart/form-data`` body.
+
+    Raises:
+        Refusal: Not of that type, or broken (41005, as if no file had come).
+    """
+    from io import BytesIO
+
+    from python_multipart.exceptions import FormParserError
+    from python_multipart.multipart import File, FormParser, parse_options_header
+
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary")
+    if kind != b"multipart/form-data" or not boundary:
+        raise Refusal(41005, f"the body is {content_type.partition(';')[0] or 'of no type'}, not multipart/form-data")
+    fields: dict[str, str] = {}
+    files: dict[str, UploadedFile] = {}
+
+    def take_file(file: object) -> None:
+        if isinstance(file, File):
+            file.file_object.seek(0)
+            name, filename = file.field_name or b"", file.file_name or b""
+            data = file.file_object.read()
+            files.setdefault(utf8(name), UploadedFile(utf8(filename), file.content_type or "", data))
+
+    def take_field(field: object) -> None:
+        fields.setdefault(utf8(getattr(field, "field_name", None) or b""), utf8(getattr(field, "value", None) or b""))
+
+    parser = FormParser(
+        "multipart/form-data", take_field, take_file, boundary=boundary, config={"MAX_MEMORY_FILE_SIZE": len(body) + 1}
+    )
+    try:
+        reader = BytesIO(body)
+        while chunk := reader.read(1 << 20):
+            parser.write(chunk)
+        parser.finalize()
+    except (FormParserError, ValueError) as error:
+        raise Refusal(41005, f"the multipart body cannot be read: {type(error).__name__}") from error
+    return Form(fields, files)
+
+
+def utf8(value: bytes) -> str:
+    """Read text of a form; broken UTF-8 is kept visible."""
+    return value.decode("utf-8", errors="replace")
 
 
 def escaped_text(body: bytes) -> bool:

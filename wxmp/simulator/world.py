@@ -54,6 +54,7 @@ from wxmp.simulator.wire import (
     json_reply,
     keep_escapes,
     load_json,
+    parse_form,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,13 @@ if TYPE_CHECKING:
 __all__ = ["World", "WorldError"]
 
 TOKEN_PATHS: Mapping[str, Channel] = {"/cgi-bin/token": "plain", "/cgi-bin/stable_token": "stable"}
+EXACT_ROUTES: dict[str, list[Route]] = {}
+PATTERN_ROUTES: list[tuple[Route, re.Pattern[str]]] = []
+for _route in ROUTES:
+    if (_pattern := _route.pattern) is not None:
+        PATTERN_ROUTES.append((_route, _pattern))
+    else:
+        EXACT_ROUTES.setdefault(_route.path, []).append(_route)
 APPID_IN_BODY = re.compile(rb'"appid"\s*:\s*"([^"\\]{1,64})"')
 SNAPSHOT_VERSION = 1
 
@@ -77,7 +85,7 @@ def snapshot_converter() -> JsonConverter:
     """Return the converter between the state and JSON; free JSON values inside pass unchanged."""
     from cattrs.preconf.json import make_converter
 
-    converter = make_converter()
+    converter = make_converter()  # bytes become base64
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _kind: value)
     return converter
 
@@ -116,9 +124,7 @@ class World:
         self.faults = FaultTable()
         self._event_now: float | None = None
         self._first = (appid, secret, followers)
-        self._routes: dict[str, list[Route]] = {}
-        for route in ROUTES:
-            self._routes.setdefault(route.path, []).append(route)
+        self.base_url = ""
         self._tokens: dict[str, tuple[str, int]] = {}
         self.state = WorldState(dice=Dice(seed), started_at=self.clock.now())
         self.callbacks = Callbacks(self)
@@ -516,6 +522,20 @@ class World:
         with self.lock:
             return people.acquaint(self, self.account_of(appid), people.add_person(self)).openid
 
+    def user(self, name: str, *, appid: str | None = None) -> Phone:
+        """Return the phone of a person by nickname; on first use a stranger of that name appears.
+
+        Args:
+            name: Their nickname, the same person for every account.
+            appid: The account; ``None`` means the default one.
+        """
+        with self.lock:
+            account = self.account_of(appid)
+            person = next((p for p in self.state.people if p.nickname == name), None)
+            if person is None:
+                person = people.add_person(self, nickname=name)
+            return Phone(self, people.acquaint(self, account, person).openid, account.appid)
+
     def user_follows(
         self, openid: str | None = None, *, appid: str | None = None, scene: str = "ADD_SCENE_SEARCH"
     ) -> str:
@@ -708,7 +728,7 @@ class World:
     def _process(self, call: Call) -> Reply:
         route: Route | None = None
         try:
-            route = self._find(call.request)
+            route = self._find(call)
             if route is None:
                 return json_reply({"errcode": 0, "errmsg": "ok"}, why="unknown path, answered ok by policy")
             self._check(route, call)
@@ -720,17 +740,26 @@ class World:
         content_type = self.policy.sns_content_type if route.style == "sns" else "application/json; charset=UTF-8"
         return json_reply(answer, why=call.why, content_type=content_type)
 
-    def _find(self, request: Request) -> Route | None:
-        routes = [r for r in self._routes.get(request.path, []) if request.host in {"", r.host}]
-        if not routes:
+    def _find(self, call: Call) -> Route | None:
+        request = call.request
+        found: list[tuple[Route, Mapping[str, str]]] = [
+            (r, {}) for r in EXACT_ROUTES.get(request.path, ()) if request.host in {"", r.host}
+        ] or [
+            (r, match.groupdict())
+            for r, pattern in PATTERN_ROUTES
+            if request.host in {"", r.host} and (match := pattern.fullmatch(request.path)) is not None
+        ]
+        if not found:
             if self.policy.strict_paths:
                 raise Refusal(self.policy.unknown_path_errcode, "the simulator has no such endpoint")
             return None
-        return routes[0]
+        # Of two routes on one path the one with the caller's verb; with neither, the first says what is wanted.
+        route, call.path = next(((r, parts) for r, parts in found if r.method == request.method), found[0])
+        return route
 
     def has_path(self, path: str) -> bool:
         """Tell whether the simulator knows an endpoint."""
-        return path in self._routes
+        return path in EXACT_ROUTES
 
     def _check(self, route: Route, call: Call) -> None:
         """Do what comes before every handler: verb, token, rights, quota, body."""
@@ -742,16 +771,23 @@ class World:
             call.why = f"token #{token.serial} ({token.channel})"
             self._check_rights(route, call.account)
             self.spend(call.account, route.path, call.now)
-        if route.body:
-            if len(request.body) > self.policy.max_body:
-                raise Refusal(45001, f"the body has {len(request.body)} bytes")
-            body = request.body
-            if b"\\u" in body:
-                if route.path in self.policy.escapes_refused and escaped_text(body):
-                    raise Refusal(self.policy.escapes_refused_errcode, "non-ASCII text was sent as \\uXXXX escapes")
-                if route.path in self.policy.escapes_literal:
-                    body = keep_escapes(body)
-            call.body = load_json(body)
+        if route.body in {"json", "form"}:
+            self._read_body(route, call)
+
+    def _read_body(self, route: Route, call: Call) -> None:
+        body = call.request.body
+        limit = self.policy.max_body if route.body == "json" else self.policy.max_upload_body
+        if len(body) > limit:
+            raise Refusal(45001, f"the body has {len(body)} bytes")
+        if route.body == "form":
+            call.form = parse_form(body, call.request.content_type)
+            return
+        if b"\\u" in body:
+            if route.path in self.policy.escapes_refused and escaped_text(body):
+                raise Refusal(self.policy.escapes_refused_errcode, "non-ASCII text was sent as \\uXXXX escapes")
+            if route.path in self.policy.escapes_literal:
+                body = keep_escapes(body)
+        call.body = load_json(body)
 
     def _check_rights(self, route: Route, account: Account) -> None:
         if route.path in account.banned:
