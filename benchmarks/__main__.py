@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks._report import MISSED, NOT_INSTALLED, RESULTS, Row, figure, table
 
-#: In the order of the README: what a call costs first, then a fleet, then what is pushed to us.
+#: In the order of the README: what a call costs first, then a fleet, then what is pushed to us, then tests.
 SCRIPTS = (
     "hot_path",
     "retry_cost",
@@ -26,6 +26,7 @@ SCRIPTS = (
     "webhook_server",
     "dedupe_cost",
     "webhook_memory",
+    "simulator_speed",
 )
 #: Seconds for one script.
 PATIENCE = 900

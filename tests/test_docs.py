@@ -6,12 +6,14 @@ import asyncio
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+import httpx
 import pytest
 
 from wxmp.simulator import Simulator
@@ -63,7 +65,7 @@ def test_python_blocks_run(block: Block, simulator: Simulator, tmp_path: Path) -
 
 import {asyncio.__name__}, {inspect.__name__}
 for name, value in list(globals().items()):
-    if name.startswith("test_") and inspect.iscoroutinefunction(value):
+    if name.startswith("test_") and inspect.iscoroutinefunction(value) and not inspect.signature(value).parameters:
         asyncio.run(value())
 """
     program.write_text(block.code + tail, encoding="utf-8")
@@ -91,8 +93,8 @@ for name, value in list(globals().items()):
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "sh"], ids=str)
-def test_shell_blocks_name_what_exists(block: Block) -> None:
-    """A shell block uses make targets that exist, extras that exist, and commands that answer to --help."""
+def test_shell_blocks_name_what_exists(block: Block, simulator: Simulator) -> None:
+    """A shell block uses make targets and extras that exist, commands that answer to --help, and URLs that answer."""
     known = 0
     for line in block.code.splitlines():
         words = line.split("#")[0].split()
@@ -115,7 +117,24 @@ def test_shell_blocks_name_what_exists(block: Block) -> None:
                 cwd=ROOT,
             )
             known += 1
+        elif words[:1] == ["curl"]:
+            curl(line, simulator)
+            known += 1
     assert known, f"{block} holds no command that this test knows"
+
+
+def curl(line: str, simulator: Simulator) -> None:
+    """Send what a ``curl`` line of the documentation sends, to a running simulator; it must be understood there."""
+    words = shlex.split(line, comments=True)[1:]
+    data = words[words.index("-d") + 1] if "-d" in words else None
+    headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
+    address = next(word for word in words if word.startswith("http://127.0.0.1:8765/"))
+    target = address.replace("http://127.0.0.1:8765", simulator.url)
+    answer = httpx.request("GET" if data is None else "POST", target, content=data, headers=headers, timeout=20)
+    if "/_sim/" in target:
+        assert answer.status_code == 200, answer.text
+    elif "X-Sim-Fault" in headers:
+        assert simulator.journal[-1].fault, answer.text
 
 
 def test_every_block_has_a_language_that_is_tested() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,29 @@ def test_every_direct_dependency_is_pinned() -> None:
     assert {normal(item) for item in wanted} - {normal(line) for line in PINS} == set()
 
 
+PEERS = [line for line in read("constraints-peers.txt").splitlines() if line and not line.startswith("#")]
+
+
+def test_peers_are_pinned_once_and_without_addresses() -> None:
+    """The SDKs that judge the simulator are names and versions, each once, the second wechatpy apart."""
+    assert [line for line in PEERS if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line)] == []
+    names = [normal(line) for line in PEERS]
+    assert len(names) == len(set(names))
+    assert {"wechatpy", "werobot", "wechatpayv3"} <= set(names)
+    assert re.search(r"^WECHATPY_NEXT := 2\.\S+$", read("Makefile"), re.MULTILINE)
+
+
+def test_peers_are_none_of_our_dependencies() -> None:
+    """Nothing that users, tests or checks install is one of the judges; only the benchmarks compare with one."""
+    ours = [*PROJECT["dependencies"]]
+    for requirements in PROJECT["optional-dependencies"].values():
+        ours += requirements
+    for group, requirements in PYPROJECT["dependency-groups"].items():
+        if group != "bench":
+            ours += [item for item in requirements if isinstance(item, str)]
+    assert {normal(item) for item in ours} & {"wechatpy", "werobot", "wechatpayv3"} == set()
+
+
 def test_dependencies_have_a_lower_bound() -> None:
     """Each dependency says which version it needs at least."""
     extras = [item for requirements in PROJECT["optional-dependencies"].values() for item in requirements]
@@ -174,6 +198,26 @@ def test_python_versions_agree() -> None:
     assert versions[0] == lowest
     assert PYPROJECT["tool"]["mypy"]["python_version"] == PYPROJECT["tool"]["pyright"]["pythonVersion"] == lowest
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{lowest.replace('.', '')}"
+
+
+def test_pytest_finds_the_plugin() -> None:
+    """The fixtures for users' tests come with the installation, without a line in their conftest."""
+    assert PROJECT["entry-points"]["pytest11"] == {"wxmp": "wxmp.pytest_plugin"}
+    assert [point.value for point in entry_points(group="pytest11", name="wxmp")] == ["wxmp.pytest_plugin"]
+
+
+def test_continuous_integration_leaves_nothing_out() -> None:
+    """It runs the commands of the README, and a missing Chromium is an error there."""
+    lines = [line for line in read(".ci/run").splitlines() if line.startswith(("make", "export"))]
+    assert lines == ["export WXMP_BROWSER=required", "make browser", "make check", "make test", "make demo"]
+
+
+def test_make_explains_its_commands() -> None:
+    """Each command of the Makefile is in its help."""
+    makefile = read("Makefile")
+    commands = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
+    told = re.findall(r'@echo "make (\w+)', makefile)
+    assert set(commands) - set(told) - {"help"} == set()
 
 
 def test_source_archive_is_complete() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import stat
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -192,7 +195,199 @@ def test_taken_port():
         port = json.loads(process.stdout.readline())["url"].rpartition(":")[2]
         done = run("--port", port)
         assert done.returncode == 1
-        assert done.stderr.startswith("The simulator cannot start: ")
+        wanted = f"The simulator cannot start: port {port} of 127.0.0.1 is taken, perhaps by another one; see --port\n"
+        assert done.stderr == wanted
+
+
+def state_of(told) -> dict[str, object]:
+    return httpx.get(f"{told['url']}/_sim/state", trust_env=False).json()
+
+
+def finish(process) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert process.stderr.read() == ""
+
+
+def test_names_its_page():
+    """Both forms of the output say where the page is."""
+    with running("--json") as process:
+        told = json.loads(process.stdout.readline())
+        assert told["page"] == f"{told['url']}/_sim/"
+    with running() as process:
+        lines = [process.stdout.readline() for _ in range(9)]
+        url = lines[2].partition("=")[2].strip()
+        assert any(line.endswith(f"{url}/_sim/\n") for line in lines)
+
+
+def test_opens_the_page_on_demand(tmp_path):
+    """With --open, and only then, the browser is asked for the page."""
+    seen, browser = tmp_path / "seen", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {seen}.new && mv {seen}.new {seen}\n')
+    browser.chmod(0o755)
+    with running("--json", "--open", BROWSER=f"{browser} %s") as process:
+        told = json.loads(process.stdout.readline())
+        deadline = time.monotonic() + 10
+        while not seen.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert seen.read_text() == f"{told['page']}\n"
+        finish(process)
+    seen.unlink()
+    with running("--json", BROWSER=f"{browser} %s") as process:
+        process.stdout.readline()
+        finish(process)
+    assert not seen.exists()
+
+
+def test_frozen_seed_and_policy():
+    """The clock stands, the seed makes the ids, and single rules are changed by name."""
+    arguments = ("--frozen", "--seed", "5", "--policy", "token_life=60", "--policy", "callback_order=none")
+    told = []
+    for _ in range(2):
+        with running("--json", *arguments) as process:
+            told.append(json.loads(process.stdout.readline()))
+            query = {"grant_type": "client_credential", "appid": told[-1]["appid"], "secret": told[-1]["secret"]}
+            answer = httpx.get(f"{told[-1]['url']}/cgi-bin/token", params=query, trust_env=False).json()
+            assert answer["expires_in"] == 60
+            assert state_of(told[-1])["speed"] == 0
+    assert told[0]["openids"] == told[1]["openids"]
+    assert told[0]["appid"] == told[1]["appid"]
+
+
+SCENARIO = """
+name: small
+seed: 4
+clock: {frozen: true}
+accounts: [{name: shop, appid: wx1234567890abcdef, secret: "${SHOP_SECRET}"}]
+users: [{name: alice}]
+steps: [{at: 10s, user: alice, do: say, text: hello}]
+"""
+
+
+def test_scenario(tmp_path):
+    """A scenario makes the world; its secret comes from the environment and is not repeated; its steps are to come."""
+    path = tmp_path / "small.yaml"
+    path.write_text(SCENARIO)
+    with running("--json", "--scenario", str(path), SHOP_SECRET="only-for-this-test") as process:
+        told = json.loads(process.stdout.readline())
+        assert (told["scenario"], told["appid"], told["secret"]) == ("small", "wx1234567890abcdef", None)
+        assert len(told["openids"]) == 1
+        assert "access_token" in fetch(told["url"], told["appid"], "only-for-this-test")
+        act(told, "/clock", advance=11)
+        query = f"openid={told['openids'][0]}"
+        (line,) = httpx.get(f"{told['url']}/_sim/chat?{query}", trust_env=False).json()["chat"]
+        assert line["content"] == "hello"
+        finish(process)
+    with running("--scenario", str(path), "--seed", "9", SHOP_SECRET="only-for-this-test") as process:
+        text = "".join(process.stdout.readline() for _ in range(10))
+        assert "WXMP_SECRET=$SHOP_SECRET\n" in text
+        assert "Scenario: small (1 steps to come)\n" in text
+        assert "only-for-this-test" not in text
+
+
+def test_state_goes_on_after_a_stop(tmp_path):
+    """What was there when the simulator stopped is there again: people, tokens, the clock of a scenario, its steps."""
+    scenario, state = tmp_path / "small.yaml", tmp_path / "world.json"
+    scenario.write_text(SCENARIO.replace("${SHOP_SECRET}", "false-secret"))
+    arguments = ("--json", "--scenario", str(scenario), "--state", str(state))
+    with running(*arguments) as process:
+        told = json.loads(process.stdout.readline())
+        assert told["continued"] is False
+        token = fetch(told["url"], told["appid"], told["secret"])["access_token"]
+        now = act(told, "/clock", advance=5)["now"]
+        finish(process)
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.yaml", "world.json"]
+    with running(*arguments) as process:
+        told = json.loads(process.stdout.readline())
+        assert told["continued"] is True
+        assert state_of(told)["now"] == now
+        query = {"access_token": token}
+        assert "ip_list" in httpx.get(f"{told['url']}/cgi-bin/getcallbackip", params=query, trust_env=False).json()
+        act(told, "/clock", advance=5)
+        chat = httpx.get(f"{told['url']}/_sim/chat?openid={told['openids'][0]}", trust_env=False).json()["chat"]
+        assert [line["content"] for line in chat] == ["hello"]
+        finish(process)
+    assert json.loads(state.read_text())["now"] == now + 5
+
+
+def test_real_clock_has_gone_on_meanwhile(tmp_path):
+    """With the real clock the time between two runs has passed in the world too."""
+    state = tmp_path / "world.json"
+    with running("--json", "--state", str(state)) as process:
+        process.stdout.readline()
+        finish(process)
+    document = json.loads(state.read_text())
+    document["now"] -= 86_400
+    state.write_text(json.dumps(document))
+    with running("--json", "--state", str(state)) as process:
+        told = json.loads(process.stdout.readline())
+        assert abs(state_of(told)["now"] - time.time()) < 60
+
+
+def test_state_that_cannot_be_written_is_told(tmp_path):
+    """A state that cannot be kept is not lost silently, and no half file stays."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with running("--json", "--state", str(folder / "world.json")) as process:
+        process.stdout.readline()
+        folder.rmdir()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 1
+        assert process.stderr.read().startswith("The state cannot be written: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--policy", "token_lif=3"], "the policy has no 'token_lif'; did you mean 'token_life'?"),
+        (["--policy", "token_life"], "--policy token_life: write NAME=VALUE"),
+        (["--policy", "token_life=soon"], "token_life: must be a whole number, not 'soon'"),
+        (["--frozen", "--speed", "2"], "a frozen clock has no speed"),
+        (["--scenario", "no-such-file.yaml"], "No such file"),
+        (["--scenario", "{broken}"], "broken.yaml line 2, users[0].nam: unknown key 'nam'; did you mean 'name'?"),
+        (["--scenario", "{accounts}", "--appid", "wx1"], "the scenario names its accounts; leave --appid"),
+        (["--scenario", "{binary}"], "binary.yaml is no text in UTF-8"),
+        (["--state", "{broken}"], "broken.yaml holds no state of a simulator"),
+        (["--state", "{other}"], "other.json: not a snapshot of version"),
+        (["--state", "no-such-folder/x.json"], "there is no folder no-such-folder"),
+        (["--state", "{dir}"], "Is a directory"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments, part, tmp_path):
+    """Files and values that cannot be used are told in one line, and nothing starts."""
+    (tmp_path / "broken.yaml").write_text("users:\n  - {nam: a}\n")
+    (tmp_path / "accounts.yaml").write_text("accounts: [{name: a}]\n")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "other.json").write_text("{}")
+    names = {"{dir}": str(tmp_path), "{other}": str(tmp_path / "other.json")}
+    names |= {f"{{{name}}}": str(tmp_path / f"{name}.yaml") for name in ("broken", "accounts", "binary")}
+    done = run(*(names.get(argument, argument) for argument in arguments))
+    assert done.returncode == 1
+    assert done.stderr.startswith("The simulator cannot start: ")
+    assert part in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_beyond_this_machine_is_warned_of():
+    """Listening on all addresses works on demand only, and says what it means."""
+    with running("--json", "--host", "0.0.0.0", "--allow-remote") as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        assert "anybody who reaches it controls it" in process.stderr.read()
+
+
+def test_no_secret_in_the_process_list(tmp_path):
+    """No option takes a secret: the words that hold one are names of variables and files."""
+    shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=30, check=True).stdout
+    options = set(re.findall(r"--[a-z-]+", shown))
+    assert {name for name in options if any(word in name for word in ("secret", "token", "key"))} == {
+        "--secret-from-env",
+        "--callback-token-from-env",
+        "--encoding-aes-key-from-env",
+    }
 
 
 @pytest.mark.parametrize("package", ["cyclopts", "starlette", "uvicorn"])
@@ -200,6 +395,15 @@ def test_missing_extra_is_one_clear_sentence(package, tmp_path):
     """Without the extras the command names what to install."""
     (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{package!r}] = None\n")
     done = run("--json", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == 'This command needs more packages: pip install "wxmp-sdk[cli,simulator]"\n'
+
+
+def test_missing_yaml_is_one_clear_sentence(tmp_path):
+    """Only a scenario needs the package that reads YAML, and says so."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['yaml'] = None\n")
+    (tmp_path / "a.yaml").write_text("seed: 1\n")
+    done = run("--scenario", str(tmp_path / "a.yaml"), PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == 'This command needs more packages: pip install "wxmp-sdk[cli,simulator]"\n'
 

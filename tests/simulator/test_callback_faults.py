@@ -184,7 +184,7 @@ def test_push_rules_leave_requests_alone(simulator, desk, phone):
     assert "access_token" in desk.stable()
     assert rule.seen == 0
     with pytest.raises(ValueError, match="pushes only"):
-        simulator.fault("busy", openid="o*")
+        simulator.fault("busy", event="CLICK")
 
 
 def test_once_for_every_push_even_with_retries(simulator, developer, phone):

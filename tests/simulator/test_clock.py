@@ -73,3 +73,54 @@ def test_late_events_fire_before_the_next_request_at_their_own_time(desk):
     desk.use("nothing")
     (token,) = desk.account.tokens.values()
     assert token.minted_at == desk.world.now() - 50.0
+
+
+def test_jumps_fire_nothing_by_themselves(world: World):
+    """A wrong clock jumps either way; what was due on the way happens with the next look, at its own time."""
+    started = world.now()
+    world.outsider(100.0, channel="plain")
+    assert world.clock.jump(250.0) == started + 250.0
+    assert world.state.outsider_fetches == 0
+    world.run_due()
+    assert world.state.outsider_fetches == 2
+    assert world.clock.jump(-200.0) == started + 50.0
+    world.run_due()
+    assert world.state.outsider_fetches == 2
+
+
+def test_jump_inside_an_advance_leaves_the_rest_of_the_way_as_long():
+    """An event that moves the clock does not change how far somebody advances after it."""
+
+    class Jumper:
+        due: float | None = 10.0
+
+        def next_due(self) -> float | None:
+            return self.due
+
+        def run_due(self) -> int:
+            if self.due is None or clock.now() < self.due:
+                return 0
+            self.due = None
+            clock.jump(jump)
+            return 1
+
+    for jump in (-4.0, 4.0):
+        clock = Clock.frozen(0.0)
+        clock.attach(Jumper())
+        assert clock.advance(30.0) == 30.0 + jump
+
+
+@pytest.mark.parametrize(
+    ("clock", "mode"),
+    [
+        (Clock.real(), "real"),
+        (Clock(start=1000.0), "moved"),
+        (Clock.scaled(60), "scaled"),
+        (Clock.frozen(), "frozen"),
+    ],
+)
+def test_mode_says_what_is_shown(clock: Clock, mode: str):
+    """A clock is real, moved to another time, scaled, or frozen."""
+    assert clock.mode == mode
+    clock.set(1.0)
+    assert clock.mode == ("moved" if mode == "real" else mode)

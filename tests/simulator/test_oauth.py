@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from urllib.parse import parse_qs, urlsplit
 
+import attrs
 import pytest
 
 
@@ -169,3 +172,95 @@ def test_checking_a_user_token(visit, desk):
 def test_preview_mode_visitor(visit):
     """A visitor in preview mode is marked in the answer."""
     assert visit.swap(visit.code(snapshot="1")).json()["is_snapshotuser"] == 1
+
+
+def open_page(visit, *, cookie: str = "", accept: str = "text/html", language: str = "zh-CN", **changes):
+    """Open the page as a browser does."""
+    query = {
+        "appid": visit.account.appid,
+        "redirect_uri": "http://localhost:1/back",
+        "response_type": "code",
+        "scope": "snsapi_userinfo",
+        "state": "S1",
+    }
+    headers = {"accept": accept, "cookie": cookie, "accept-language": language}
+    return visit.desk.send("GET", "/connect/oauth2/authorize", query | changes, headers=headers)
+
+
+def test_phone_is_known_by_its_cookie(visit, desk):
+    """The cookie of the control page's phone says who is looking: that person is asked, or sent back at once."""
+    openid = desk.world.create_followers(3)[1]
+    page = open_page(visit, cookie=f"a=b; sim_user={openid}").body.decode()
+    assert f'data-openid="{openid}"' in page
+    assert 'id="oauth-allow"' in page
+    reply = open_page(visit, cookie=f"sim_user={openid}", scope="snsapi_base")
+    code = parse_qs(urlsplit(dict(reply.headers)["location"]).query)["code"][0]
+    assert desk.account.codes[code].openid == openid
+
+
+@pytest.mark.parametrize("cookie", ["", "sim_user=", "sim_user=o-unknown", "sim_user"])
+def test_browser_nobody_knows_is_asked_who_is_looking(visit, desk, cookie):
+    """Without a known phone a browser chooses among all users and somebody new; a program gets the first user."""
+    openids = desk.world.create_followers(2)
+    for scope in ("snsapi_base", "snsapi_userinfo"):
+        page = open_page(visit, cookie=cookie, scope=scope).body.decode()
+        assert all(f"user={openid}" in page for openid in openids)
+        assert "user=new" in page
+        assert "oauth-allow" not in page
+    assert open_page(visit, accept="*/*", scope="snsapi_base").status == 302
+
+
+def test_somebody_new_is_a_stranger(visit, desk):
+    """Whoever is new gets an openid and does not follow."""
+    known = set(desk.world.create_followers(2))
+    got = visit.swap(visit.code(user="new")).json()
+    assert got["openid"] not in known
+    assert desk.account.users[got["openid"]].following is False
+
+
+def test_refusing_gives_no_code(visit, desk):
+    """Who refuses sees a page; where the policy says so, the site hears of it, without a code."""
+    openid = desk.world.create_followers(1)[0]
+    reply = open_page(visit, user=openid, deny="1")
+    assert (reply.status, reply.headers) == (200, ())
+    desk.world.policy = attrs.evolve(desk.world.policy, oauth_refused="redirect")
+    location = dict(open_page(visit, user=openid, deny="1").headers)["location"]
+    assert parse_qs(urlsplit(location).query) == {"state": ["S1"]}
+    assert not desk.account.codes
+
+
+def test_page_runs_nothing_and_has_its_own_style_only(visit, desk):
+    """The policy inside the page names its one style by hash and allows no script at all."""
+    desk.world.create_followers(1)
+    page = open_page(visit).body.decode()
+    style = page.split("<style>")[1].split("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'sha256-{digest}'" in page
+    assert "style=" not in page
+    assert "<script" not in page
+
+
+def test_hostile_names_stay_text(visit, desk):
+    """Nicknames and the account's name are escaped on both pages."""
+    desk.account.name = '"><script>x</script>'
+    for _ in range(2):
+        desk.world.user('<img src=x onerror=x>"').follow()
+    for changes in ({}, {"user": next(iter(desk.account.users))}):
+        page = open_page(visit, **changes).body.decode()
+        assert "<script" not in page
+        assert "<img" not in page
+
+
+@pytest.mark.parametrize(
+    ("cookie", "language", "word"),
+    [
+        ("", "zh-CN,zh", "允许"),
+        ("", "en-GB,en", "Allow"),
+        ("sim_lang=zh", "en-GB", "允许"),
+        ("sim_lang=en", "zh", "Allow"),
+    ],
+)
+def test_two_languages(visit, desk, cookie, language, word):
+    """The control page's language counts first, then the browser's."""
+    desk.world.create_followers(1)
+    assert word in open_page(visit, cookie=cookie, language=language).body.decode()

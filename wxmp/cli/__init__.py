@@ -9,7 +9,7 @@ __all__ = ["INSTALL_HINT", "missing_extra"]
 INSTALL_HINT: Final = 'This command needs more packages: pip install "wxmp-sdk[cli,simulator]"'
 
 # The packages behind the extras; any other missing module is a bug and must show its traceback.
-EXTRA_PACKAGES: Final = frozenset({"cyclopts", "rich", "starlette", "uvicorn", "segno"})
+EXTRA_PACKAGES: Final = frozenset({"cyclopts", "rich", "starlette", "uvicorn", "segno", "yaml", "python_multipart"})
 
 
 def missing_extra(error: ModuleNotFoundError) -> bool:

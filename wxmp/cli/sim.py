@@ -1,215 +1,101 @@
-"""``wxmp sim``: the WeChat platform on this machine, until Ctrl-C."""
+"""``wxmp sim``: the WeChat platform on this machine, until Ctrl-C, or for as long as another command runs."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import logging
 import os
 import signal
 import sys
 import threading
-import time
-from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import urlsplit
+import webbrowser
+from typing import TYPE_CHECKING, Annotated, Final
 
-import attrs
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from wxmp.cli import INSTALL_HINT, missing_extra
-from wxmp.simulator import AddressCheckError, Clock, Policy, Simulator
+from wxmp.cli._sim_exec import run_child
+from wxmp.cli._sim_options import KEY_VARIABLE, TOKEN_VARIABLE, USAGE_ERROR, SimOptions, Target, connect, running
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["sim"]
+    from wxmp.cli._sim_options import Session
 
-SHOWN_OPENIDS = 5
+__all__ = ["app", "sim", "sim_exec"]
+
+SHOWN_OPENIDS: Final = 5
 # Signals are noticed by the main thread between two waits; on Windows a wait without an end would never notice.
-POLL_SECONDS = 0.5
-USAGE_ERROR = 2
-TOKEN_VARIABLE = "WXMP_CALLBACK_TOKEN"  # noqa: S105  (a name, not a token)
-KEY_VARIABLE = "WXMP_ENCODING_AES_KEY"
-RETRY_SECONDS = 0.3
+POLL_SECONDS: Final = 0.5
+
+app = App(name="sim", help="Run the simulated WeChat platform (本地模拟微信平台).")
 
 
+@app.default
 def sim(
     *,
-    port: int = 0,
-    host: str = "127.0.0.1",
-    allow_remote: Annotated[bool, Parameter(negative="")] = False,
-    appid: str | None = None,
-    secret_from_env: str | None = None,
-    followers: int = 3,
-    speed: float = 1.0,
-    seed: int = 1,
-    callback: str | None = None,
-    mode: Literal["plain", "compatible", "safe"] = "safe",
-    format: Literal["xml", "json"] = "xml",
-    callback_token_from_env: str | None = None,
-    encoding_aes_key_from_env: str | None = None,
-    callback_wait: float = 30.0,
+    options: SimOptions | None = None,
+    open_page: Annotated[bool, Parameter(name="--open", negative="")] = False,
     json_line: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Run the simulated platform until Ctrl-C.
 
     Args:
-        port: Port to listen on; 0 takes a free one.
-        host: Address to listen on; anything but loopback also needs --allow-remote.
-        allow_remote: Listen beyond this machine. Whoever reaches the simulator controls it.
-        appid: AppID of the account; one is made up by default.
-        secret_from_env: Name of an environment variable that holds the account's secret. By default a false one is made
-            up and printed. Never use a real secret here.
-        followers: How many people follow the account at the start.
-        speed: Simulated seconds per real second: 60 lets a token of two hours die after two minutes.
-        seed: Source of all made-up ids.
-        callback: URL of your own server. It is checked as the platform does, then everything that users do is pushed to
-            it.
-        mode: How pushes are encrypted: plain, compatible or safe.
-        format: Format of the pushes: xml or json.
-        callback_token_from_env: Name of an environment variable that holds the Token. By default WXMP_CALLBACK_TOKEN is
-            taken if it is set; else a Token is made up and printed.
-        encoding_aes_key_from_env: Name of an environment variable that holds the EncodingAESKey. By default
-            WXMP_ENCODING_AES_KEY is taken if it is set; else a key is made up and printed.
-        callback_wait: Seconds in which your server may come up and pass the check; after that the simulator ends.
+        options: The world and its server.
+        open_page: Open the page with the phones in the default browser.
         json_line: Print one line of JSON instead of text.
     """
-    secret = read_secret(secret_from_env)
-    target = (
-        None
-        if callback is None
-        else Target.read(callback, mode, format, callback_token_from_env, encoding_aes_key_from_env, seed)
-    )
+    options = options if options is not None else SimOptions()
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    # Warnings go to standard error; what a script reads stands alone on standard output.
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        simulator = Simulator(
-            policy=target.policy() if target is not None else None,
-            clock=Clock.scaled(speed) if speed != 1.0 else Clock.real(),
-            seed=seed,
-            appid=appid,
-            secret=secret,
-            followers=followers,
-            host=host,
-            port=port,
-            allow_remote=allow_remote,
-        )
-        with simulator:
-            announce(simulator, secret_from_env, target, as_json=json_line)
-            if target is not None:
-                connect(simulator, target, stop, callback_wait, as_json=json_line)
+        with running(options) as session:
+            announce(session, options, as_json=json_line)
+            if session.target is not None:
+                if not connect(session, stop, options.callback_wait):
+                    raise SystemExit(1)
+                if not stop.is_set():
+                    tell_of_callback(session.target, as_json=json_line)
+            if open_page:
+                # A browser without a window of its own may take the terminal for a while.
+                page = f"{session.simulator.url}/_sim/"
+                threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
             while not stop.wait(POLL_SECONDS):
                 pass
-    except ModuleNotFoundError as error:
-        if not missing_extra(error):
-            raise
-        sys.stderr.write(f"{INSTALL_HINT}\n")
-        raise SystemExit(USAGE_ERROR) from None
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"The simulator cannot start: {error}\n")
-        raise SystemExit(1) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-@attrs.frozen
-class Target:
-    """The developer's server: where it is, and the two secrets it shares with the platform."""
+@app.command(name="exec")
+def sim_exec(*command: Annotated[str, Parameter(allow_leading_hyphen=True)], options: SimOptions | None = None) -> None:
+    """Run a command against a simulated platform of its own, and end with its exit code.
 
-    url: str
-    mode: Literal["plain", "compatible", "safe"]
-    format: Literal["xml", "json"]
-    token: str = attrs.field(repr=False)
-    key: str | None = attrs.field(repr=False)
-    token_name: str | None
-    key_name: str | None
+    The command finds the platform in WXMP_ENDPOINT, WXMP_APPID and WXMP_SECRET. With pushes to it, WXMP_CALLBACK_TOKEN
+    and WXMP_ENCODING_AES_KEY are set as well. Write -- before it: wxmp sim exec --seed 7 -- pytest -q
 
-    @classmethod
-    def read(
-        cls,
-        url: str,
-        mode: Literal["plain", "compatible", "safe"],
-        format: Literal["xml", "json"],
-        token_from: str | None,
-        key_from: str | None,
-        seed: int,
-    ) -> Target:
-        """Read the secrets from the environment, or make false ones up."""
-        token_name = token_from or (TOKEN_VARIABLE if os.environ.get(TOKEN_VARIABLE) else None)
-        key_name = key_from or (KEY_VARIABLE if os.environ.get(KEY_VARIABLE) else None)
-        digest = hashlib.sha256(f"callback of simulator {seed}".encode()).digest()
-        token = read_secret(token_name) or f"simulated{digest.hex()[:16]}"
-        # 43 letters and digits: what base64 makes of 32 bytes, without its two odd characters.
-        made_up = base64.b64encode(digest, altchars=b"Aa").decode()[:43]
-        key = None if mode == "plain" else read_secret(key_name) or made_up
-        return cls(url, mode, format, token, key, token_name, None if mode == "plain" else key_name)
-
-    def policy(self) -> Policy:
-        """Return the rules of the simulator: what the operator names may be pushed to."""
-        try:
-            host = urlsplit(self.url).hostname
-        except ValueError:
-            host = None
-        return Policy(callback_hosts=(host,) if host else ())
-
-    def shown(self) -> dict[str, str | None]:
-        """Return what may be printed: secrets only where they were made up here."""
-        return {
-            "url": self.url,
-            "mode": self.mode,
-            "format": self.format,
-            "token": self.token if self.token_name is None else None,
-            "encoding_aes_key": self.key if self.key_name is None else None,
-        }
-
-
-def connect(simulator: Simulator, target: Target, stop: threading.Event, seconds: float, *, as_json: bool) -> None:
-    """Let the address pass its check, trying again for a while: the developer's server may start later."""
-    deadline = time.monotonic() + seconds
-    while not stop.is_set():
-        try:
-            simulator.set_callback(
-                target.url, token=target.token, encoding_aes_key=target.key, mode=target.mode, format=target.format
-            )
-        except AddressCheckError as error:
-            if time.monotonic() >= deadline:
-                sys.stderr.write(f"{error}\n")
-                raise SystemExit(1) from None
-            stop.wait(RETRY_SECONDS)
-        else:
-            told = json.dumps({"callback": target.url}) if as_json else f"Pushing to {target.url} ({target.mode} mode)."
-            sys.stdout.write(f"{told}\n")
-            sys.stdout.flush()
-            return
-
-
-def read_secret(name: str | None) -> str | None:
-    """Read the secret from an environment variable; arguments would show in the process list."""
-    if name is None:
-        return None
-    value = os.environ.get(name, "")
-    if not value:
-        sys.stderr.write(f"The environment variable {name} is not set.\n")
+    Args:
+        command: The command and its arguments.
+        options: The world and its server.
+    """
+    if not command:
+        sys.stderr.write("There is no command to run: wxmp sim exec [OPTIONS] -- COMMAND [ARGUMENTS]\n")
         raise SystemExit(USAGE_ERROR)
-    return value
+    raise SystemExit(run_child(command, options if options is not None else SimOptions()))
 
 
-def announce(simulator: Simulator, secret_from_env: str | None, target: Target | None, *, as_json: bool) -> None:
+def announce(session: Session, options: SimOptions, *, as_json: bool) -> None:
     """Print where the simulator is and how to use it. A secret that came from outside is not repeated."""
+    simulator, target, secret_name = session.simulator, session.target, session.secret_name
     account, url = simulator.account, simulator.url
-    secret = None if secret_from_env is not None else account.secret
+    secret = account.secret if secret_name is None else None
     openids = list(account.users)[:SHOWN_OPENIDS]
     if as_json:
         line: dict[str, object] = {
             "url": url,
+            "page": f"{url}/_sim/",
             "appid": account.appid,
             "secret": secret,
             "openids": openids,
@@ -217,6 +103,10 @@ def announce(simulator: Simulator, secret_from_env: str | None, target: Target |
         }
         if target is not None:
             line["callback"] = target.shown() | {"original_id": account.original_id}
+        if session.scenario is not None:
+            line["scenario"] = session.scenario.name
+        if options.state is not None:
+            line["continued"] = session.continued
         sys.stdout.write(f"{json.dumps(line)}\n")
         sys.stdout.flush()
         return
@@ -224,12 +114,24 @@ def announce(simulator: Simulator, secret_from_env: str | None, target: Target |
         f"The simulated WeChat platform is at {url} (Ctrl-C stops it).\n\n"
         f"WXMP_ENDPOINT={url}\n"
         f"WXMP_APPID={account.appid}\n"
-        f"WXMP_SECRET={secret if secret is not None else f'${secret_from_env}'}\n"
+        f"WXMP_SECRET={secret if secret is not None else f'${secret_name}'}\n"
         f"{callback_lines(target)}\n"
-        f"Followers: {len(account.users)}{''.join(f'{chr(10)}  {openid}' for openid in openids)}\n"
-        f"What happened so far: {url}/_sim/state and {url}/_sim/journal\n"
+        f"The phones, and everything else to look at: {url}/_sim/\n"
+        f"{story_lines(session, options)}"
+        f"Users: {len(account.users)}{''.join(f'{chr(10)}  {openid}' for openid in openids)}\n"
     )
     sys.stdout.flush()
+
+
+def story_lines(session: Session, options: SimOptions) -> str:
+    """Return what the scenario and the state file have to do with this world."""
+    lines = ""
+    if session.scenario is not None and not session.continued:
+        steps = sum(plan.times for plan in session.scenario.steps)
+        lines += f"Scenario: {session.scenario.name} ({steps} steps to come)\n"
+    if options.state is not None:
+        lines += f"State: {options.state} ({'continued' if session.continued else 'written at the end'})\n"
+    return lines
 
 
 def callback_lines(target: Target | None) -> str:
@@ -241,3 +143,10 @@ def callback_lines(target: Target | None) -> str:
     if target.key is not None:
         lines += f"{KEY_VARIABLE}={target.key if target.key_name is None else f'${target.key_name}'}\n"
     return lines
+
+
+def tell_of_callback(target: Target, *, as_json: bool) -> None:
+    """Print that the address has passed its check."""
+    told = json.dumps({"callback": target.url}) if as_json else f"Pushing to {target.url} ({target.mode} mode)."
+    sys.stdout.write(f"{told}\n")
+    sys.stdout.flush()

@@ -120,6 +120,32 @@ class GuardedApp:
         await self._app(scope, receive, send)
 
 
+async def to_the_page(scope: Scope, send: Send) -> bool:
+    """Show a browser the way to the control page; tell whether it was one that had lost it.
+
+    Neither the platform nor its journal has anything to do with these few paths of a browser.
+    """
+    if scope["method"] not in {"GET", "HEAD"} or scope["path"] not in {"/", "/favicon.ico", CONTROL_PREFIX}:
+        return False
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    if host_name(headers.get(b"host", b"").decode("latin-1")).lower() in PLATFORM_HOSTS:
+        return False
+    if scope["path"] == "/favicon.ico":
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"cache-control", b"max-age=86400")]})
+        await send({"type": "http.response.body", "body": b""})
+        return True
+    if scope["path"] == "/" and b"text/html" not in headers.get(b"accept", b""):
+        return False
+    location = [
+        (b"location", f"{CONTROL_PREFIX}/".encode()),
+        (b"content-length", b"0"),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": 307, "headers": location})
+    await send({"type": "http.response.body", "body": b""})
+    return True
+
+
 async def plain_answer(send: Send, status: int, text: bytes) -> None:
     """Send a short plain text."""
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
@@ -136,6 +162,8 @@ class PlatformApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if await to_the_page(scope, send):
+            return
         body = await read_body(receive, self._world.policy.max_upload_body)
         if body is None:
             return

@@ -15,10 +15,10 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
-from wxmp.simulator import envelope, people
+from wxmp.simulator import envelope, people, staff, statistics
 from wxmp.simulator.answers import Bounds, BrokenReply, Judgement, check_reply, read_reply, review
 from wxmp.simulator.faults import Fault
-from wxmp.simulator.journal import Exchange, mask_body, mask_query
+from wxmp.simulator.journal import Exchange, keep_body, mask_body, mask_query
 from wxmp.simulator.payload import push_body, sealed_body
 from wxmp.simulator.state import Account, Attempt, CallbackFormat, CallbackMode, ChatEntry, Push
 from wxmp.simulator.wire import JsonObject, WorldError, dump_json
@@ -489,8 +489,11 @@ class Callbacks:
                 fault=fault,
             )
             account.attempts.append(attempt)
+            if outgoing.step not in FORGED:
+                statistics.count_attempt(account, attempt)
             del account.attempts[: -world.policy.deliveries_kept]
             self._note(account, outgoing, answer, f"{verdict}: {why}", fault, attempt.reply)
+            world.lint.see_attempt(account, job.push, outgoing.step, answer, attempt)
             world.announce()
             return attempt
 
@@ -575,6 +578,7 @@ class Callbacks:
         reply = judgement.reply
         if judgement.verdict == "handed_over" and reply is not None:
             self._say(account, push, str(reply["MsgType"]), reply, "system", judgement.why)
+            staff.hand_over(world, account, push.openid, reply, push.fields, world.now())
         elif judgement.verdict == "shown" and reply is not None and not push.shown:
             push.shown = True
             self._say(account, push, str(reply["MsgType"]), reply, "reply", judgement.why)
@@ -600,7 +604,8 @@ class Callbacks:
         self, account: Account, outgoing: Outgoing, answer: Answer, why: str, fault: str, reply: JsonObject | None
     ) -> None:
         world, limit = self._world, self._world.policy.journal_body
-        shown = dump_json(reply) if reply is not None else answer.body
+        told, told_cut = keep_body(dump_json(reply) if reply is not None else answer.body, limit)
+        asked, asked_cut = keep_body(outgoing.inner, limit)
         world.journal.add(
             Exchange(
                 seq=world.journal.next_seq(),
@@ -617,14 +622,31 @@ class Callbacks:
                 rid="",
                 fault=fault,
                 processed=answer.status is not None,
-                request_body=mask_body(outgoing.inner, limit),
-                response_body=mask_body(shown, limit),
+                request_body=asked,
+                response_body=told,
                 direction="out",
                 attempt=outgoing.number,
                 mode=outgoing.mode,
                 seconds=round(answer.seconds, 3),
+                rule=f"{outgoing.step}:{rule_of_push(outgoing, why)}",
+                caller="platform",
+                speed=world.clock.speed,
+                request_cut=asked_cut,
+                response_cut=told_cut,
+                request_raw=mask_body(outgoing.body, limit) if outgoing.body != outgoing.inner else "",
+                response_raw=mask_body(answer.body, limit) if reply is not None else "",
+                content_type=next((value for name, value in outgoing.headers if name == "content-type"), ""),
+                response_type=answer.content_type,
+                host="{0.scheme}://{0.netloc}".format(urlsplit(outgoing.url)),
             )
         )
+
+
+def rule_of_push(outgoing: Outgoing, why: str) -> str:
+    """Return the short name of what came of a request: its verdict, or how the address check ended."""
+    if outgoing.step == "check":
+        return "ok" if why.endswith(": ok") else "failed"
+    return why.partition(":")[0]
 
 
 def with_query(url: str, query: dict[str, str]) -> str:

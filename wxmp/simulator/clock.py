@@ -1,10 +1,10 @@
-"""The one clock of a simulated world: real, faster than real, or standing still."""
+"""The one clock of a simulated world: real, faster than real, standing still, or moved to another time."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +13,8 @@ __all__ = ["Clock"]
 
 # 2026-01-01 12:00:00 in Shanghai: frozen worlds start at noon, so that no test runs into midnight by accident.
 FROZEN_START = 1_767_240_000.0
+# Seconds by which a clock may differ from the machine's and still show the real time.
+TOLERANCE = 0.001
 
 
 class Timers(Protocol):
@@ -30,7 +32,8 @@ class Timers(Protocol):
 class Clock:
     """Seconds since 1970 as the simulated platform sees them.
 
-    Make one with :meth:`real`, :meth:`scaled` or :meth:`frozen`. Time never runs backwards, except through :meth:`set`.
+    Make one with :meth:`real`, :meth:`scaled` or :meth:`frozen`. Time never runs backwards, except through :meth:`set`
+    and :meth:`jump`.
 
     Args:
         start: Where the clock starts; ``None`` takes the source's time.
@@ -49,6 +52,7 @@ class Clock:
         self._base = self._anchor if start is None else start
         self._speed = speed
         self._timers: list[Timers] = []
+        self._jumped = 0.0
 
     @classmethod
     def real(cls) -> Clock:
@@ -88,6 +92,26 @@ class Clock:
             self._base = now
             self._anchor = self._source()
 
+    def jump(self, seconds: float) -> float:
+        """Be wrong from now on: jump forward, or back when negative, firing nothing by itself. Returns the new time.
+
+        What was due on a way forward happens before the next request; what has happened already does not happen again.
+        """
+        with self._lock:
+            self._jumped += seconds
+            self.set(self.now() + seconds)
+            return self.now()
+
+    @property
+    def mode(self) -> Literal["real", "scaled", "frozen", "moved"]:
+        """What this clock shows: the machine's time, a faster or slower one, a standing one, or another time of day."""
+        with self._lock:
+            if self._speed == 0:
+                return "frozen"
+            if self._speed != 1:
+                return "scaled"
+            return "real" if abs(self.now() - self._source()) < TOLERANCE else "moved"
+
     def set_speed(self, speed: float) -> None:
         """Change the speed from now on; 0 freezes the clock."""
         if speed < 0:
@@ -119,7 +143,11 @@ class Clock:
                 break
             # An overdue event fires now: the clock itself never goes back for it.
             self.set(max(min(due), self.now()))
-            if not sum(timers.run_due() for timers in self._timers):
+            before = self._jumped
+            fired = sum(timers.run_due() for timers in self._timers)
+            # An event may move the clock itself: the rest of the way stays as long as it was.
+            target += self._jumped - before
+            if not fired:
                 break
         self.set(max(target, self.now()))
         return self.now()

@@ -1,7 +1,8 @@
 """The courier: carries what the world has to tell to the developer's server, over real HTTP.
 
-It decides nothing. What is sent, how often, and what an answer means stands in :mod:`wxmp.simulator.callbacks`. It also
-keeps the world's own appointments (such as the report after a template message) while nobody asks anything.
+It decides nothing. What is sent, how often, and what an answer means stands in :mod:`wxmp.simulator.callbacks` for the
+pushes of an account, and in :mod:`wxmp.simulator.pay.notices` for what WeChat Pay tells a merchant. It also keeps the
+world's own appointments (such as the report after a template message) while nobody asks anything.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from wxmp.simulator.answers import Answer
 from wxmp.simulator.callbacks import AddressCheckError, check_settings
+from wxmp.simulator.pay.notices import Notices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import httpx
 
-    from wxmp.simulator.callbacks import CallbackSettings, Job, Outgoing
+    from wxmp.simulator.callbacks import CallbackSettings
     from wxmp.simulator.world import World
 
 __all__ = ["Courier"]
@@ -29,8 +33,56 @@ LONGEST_NAP = 0.25
 CHUNK = 1 << 14
 
 
+JobT = TypeVar("JobT")
+LetterT = TypeVar("LetterT", bound="Letter")
+
+
+class Letter(Protocol):
+    """One request to send, whoever has written it."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class Verdict(Protocol):
+    """What became of a request."""
+
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+
+
+class Sender(Protocol[JobT, LetterT]):
+    """Somebody who has something to tell: decides everything, sends nothing."""
+
+    def take(self) -> Sequence[JobT]:
+        """Return the deliveries to start now."""
+        ...
+
+    def next_request(self, job: JobT) -> LetterT | None:
+        """Return the next request of a delivery; ``None`` when it is over."""
+        ...
+
+    def answered(self, job: JobT, outgoing: LetterT, answer: Answer) -> Verdict | None:
+        """Hear what was answered."""
+        ...
+
+    def end(self, job: JobT, *, again: bool = False) -> None:
+        """Hear that nobody carries the delivery any more."""
+        ...
+
+
 class Courier:
-    """Delivers the pushes of a world from within an event loop.
+    """Delivers the pushes and the payment notices of a world from within an event loop.
 
     Args:
         world: Whose pushes.
@@ -38,6 +90,7 @@ class Courier:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._notices = Notices(world)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,11 +131,15 @@ class Courier:
     async def _carry(self) -> None:
         while True:
             self._wake.clear()
-            for job in self._world.callbacks.take():
-                task = asyncio.create_task(self._deliver(job))
-                self._tasks.add(task)
-                task.add_done_callback(self._landed)
+            self._start(self._world.callbacks)
+            self._start(self._notices)
             await self._wake.wait()
+
+    def _start(self, sender: Sender[JobT, LetterT]) -> None:
+        for job in sender.take():
+            task = asyncio.create_task(self._deliver(sender, job))
+            self._tasks.add(task)
+            task.add_done_callback(self._landed)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -91,13 +148,12 @@ class Courier:
             logger.error("a delivery broke off inside the simulator", exc_info=error)
             self._world.announce()
 
-    async def _deliver(self, job: Job) -> None:
-        callbacks = self._world.callbacks
+    async def _deliver(self, sender: Sender[JobT, LetterT], job: JobT) -> None:
         stopped = False
         try:
-            while (outgoing := callbacks.next_request(job)) is not None:
+            while (outgoing := sender.next_request(job)) is not None:
                 answer = await self._send(outgoing)
-                attempt = callbacks.answered(job, outgoing, answer)
+                attempt = sender.answered(job, outgoing, answer)
                 if attempt is not None and attempt.verdict == "accepted":
                     logger.warning("the developer's server has a hole: %s", attempt.why)
         except asyncio.CancelledError:
@@ -105,7 +161,7 @@ class Courier:
             raise
         finally:
             # After the last request the delivery is over already and this does nothing.
-            callbacks.end(job, again=stopped)
+            sender.end(job, again=stopped)
 
     async def check(self, settings: CallbackSettings, appid: str | None) -> None:
         """Check an address and, if it answers as it must, put its settings in force.
@@ -122,7 +178,7 @@ class Courier:
             raise AddressCheckError(f"the address check of the callback URL failed: {why}")
         world.callbacks.configure(account, settings)
 
-    async def _send(self, outgoing: Outgoing) -> Answer:
+    async def _send(self, outgoing: Letter) -> Answer:
         """Send one request and read the answer, within its seconds all together."""
         import httpx
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from wxmp.simulator import library
 from wxmp.simulator.state import Account, ConditionalMenu, User
 from wxmp.simulator.wire import JsonObject, Refusal, as_list, as_object, whole_number
 
@@ -113,10 +114,10 @@ def check_leaf(button: JsonObject, codes: Codes, policy: Policy, account: Accoun
         check_key(button, codes, policy.menu_key_bytes)
     if kind in URL_TYPES:
         check_url(button, codes, policy.menu_url_bytes)
-    if kind in MEDIA_TYPES and not button.get("media_id"):
-        raise Refusal(40007, f"the button {name!r} has no media_id")
-    if kind in ARTICLE_TYPES and not button.get("article_id"):
-        raise Refusal(53600, f"the button {name!r} has no article_id")
+    if kind in MEDIA_TYPES:
+        check_media(button, policy, account)
+    if kind in ARTICLE_TYPES:
+        check_article(button, policy, account)
     if kind == "miniprogram":
         check_miniprogram(button, account)
     kept: JsonObject = {field: button[field] for field in KEPT_FIELDS if field in button}
@@ -138,6 +139,24 @@ def check_url(button: JsonObject, codes: Codes, limit: int) -> None:
         raise Refusal(codes.url, f"the url of {button['name']!r} must have 1 to {limit} bytes")
     if not domain_of(url):
         raise Refusal(65317, f"the url of {button['name']!r} is no web address")
+
+
+def check_media(button: JsonObject, policy: Policy, account: Account) -> None:
+    """Check that the permanent material of a button is there."""
+    media_id = button.get("media_id")
+    if not isinstance(media_id, str) or not media_id:
+        raise Refusal(40007, f"the button {button['name']!r} has no media_id")
+    if policy.menu_checks_media and not library.known_media(account, media_id):
+        raise Refusal(40007, f"the account has no permanent material for the button {button['name']!r}")
+
+
+def check_article(button: JsonObject, policy: Policy, account: Account) -> None:
+    """Check that the article of a button is published."""
+    article_id = button.get("article_id")
+    if not isinstance(article_id, str) or not article_id:
+        raise Refusal(53600, f"the button {button['name']!r} has no article_id")
+    if policy.menu_checks_media and not library.find_article(account, article_id):
+        raise Refusal(53600, f"the account has published no article for the button {button['name']!r}")
 
 
 def check_miniprogram(button: JsonObject, account: Account) -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING
 
+from wxmp.simulator import staff, statistics
 from wxmp.simulator.state import Account, ChatEntry, Person, Push, User, Window
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def push(world: World, account: Account, user: User, kind: str, fields: JsonObje
     """Put something to tell the developer's server into the account's list; nobody hears of a blacklisted user."""
     if user.blacklisted and kind == "message":
         return None
+    if kind == "message" and staff.hears(world, account, user.openid, fields, now):
+        return None
     return tell(world, account, user.openid, kind, fields, now)
 
 
@@ -81,6 +84,8 @@ def act(world: World, account: Account, user: User, fields: JsonObject, now: flo
     entry = ChatEntry("from_user", name, str(fields.get("Content", "")), dict(fields), now, "user")
     # The line comes first: an answer may be there before this function returns.
     chat(world, user, entry)
+    if kind == "message" and not user.blacklisted:
+        statistics.count_message(account, user.openid, fields, now)
     record = push(world, account, user, kind, fields, now)
     if record is not None:
         entry.push = record.id
@@ -107,9 +112,12 @@ def follow(
     world: World, account: Account, user: User, now: float, *, scene: str, qr: tuple[int | None, str | None, str] | None
 ) -> None:
     """Make the user a follower, through a search or a QR code (scene number, scene text, ticket)."""
+    gained = not user.following
     user.following = user.ever_followed = True
     user.subscribe_time = int(now)
     user.subscribe_scene = SCAN_SCENE if qr is not None else scene
+    if gained:
+        statistics.count_follow(world, account, user, now, gained=True)
     fields: JsonObject = {"MsgType": "event", "Event": "subscribe", "EventKey": ""}
     user.qr_scene, user.qr_scene_str = 0, ""
     if qr is not None:
@@ -124,6 +132,8 @@ def follow(
 
 def unfollow(world: World, account: Account, user: User, now: float) -> None:
     """End the following; open windows close."""
+    if user.following:
+        statistics.count_follow(world, account, user, now, gained=False)
     user.following = False
     user.windows.clear()
     act(world, account, user, {"MsgType": "event", "Event": "unsubscribe", "EventKey": ""}, now)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, overload
 
-from wxmp.simulator import menus, people
+import attrs
+
+from wxmp.simulator import formats, library, menus, outreach, people, statistics
+from wxmp.simulator.pay import pad
+from wxmp.simulator.state import ChatEntry
 from wxmp.simulator.wire import WorldError
 
 if TYPE_CHECKING:
-    from wxmp.simulator.state import Account, ChatEntry, Push, User
+    from collections.abc import Mapping
+
+    from wxmp.simulator.pay.pad import How, PayResult
+    from wxmp.simulator.state import Account, ConditionalMenu, Push, User
     from wxmp.simulator.wire import JsonObject
     from wxmp.simulator.world import World
 
-__all__ = ["SENDABLE", "Phone"]
+__all__ = ["SENDABLE", "Phone", "seen_menu"]
 
 # The kinds of message a user can send, with the fields each carries; what is left out gets a made-up value.
 SENDABLE: Final[dict[str, tuple[str, ...]]] = {
@@ -24,6 +31,13 @@ SENDABLE: Final[dict[str, tuple[str, ...]]] = {
     "shortvideo": ("MediaId", "ThumbMediaId"),
     "location": ("Location_X", "Location_Y", "Scale", "Label"),
     "link": ("Title", "Description", "Url"),
+}
+# What the media ids of a message name.
+FILES: Final[dict[str, dict[str, library.MediaKind]]] = {
+    "image": {"MediaId": "image"},
+    "voice": {"MediaId": "voice", "MediaId16K": "voice"},
+    "video": {"MediaId": "video", "ThumbMediaId": "thumb"},
+    "shortvideo": {"MediaId": "video", "ThumbMediaId": "thumb"},
 }
 PICTURE_TAPS: Final = frozenset({"pic_sysphoto", "pic_photo_or_album", "pic_weixin"})
 SCAN_TAPS: Final = frozenset({"scancode_push", "scancode_waitmsg"})
@@ -71,6 +85,22 @@ class Phone:
         with self._world.lock:
             return list(self._find()[1].chat)
 
+    @property
+    def name(self) -> str:
+        """The person's nickname."""
+        with self._world.lock:
+            return self._world.person_of(self._find()[1]).nickname
+
+    @property
+    def replies(self) -> list[ChatEntry]:
+        """What the account has said to the user, oldest first: passive replies and messages, no grey notices."""
+        return [line for line in self.chat if line.direction == "to_user" and line.source != "system"]
+
+    @property
+    def last_reply(self) -> ChatEntry | None:
+        """The last of :attr:`replies`; ``None`` before the first."""
+        return next(reversed(self.replies), None)
+
     # --- following ------------------------------------------------------------------------------------------------
 
     def follow(self, *, scene: str = "ADD_SCENE_SEARCH") -> None:
@@ -78,6 +108,7 @@ class Phone:
         with self._world.lock:
             account, user, now = self._begin()
             people.follow(self._world, account, user, now, scene=scene, qr=None)
+            user.menu_read_at = None  # a phone that follows again reads the menu at once
             self._world.announce()
 
     def unfollow(self) -> None:
@@ -104,11 +135,35 @@ class Phone:
                 people.act(self._world, account, user, fields, now)
             self._world.announce()
 
-    def pay(self) -> None:
-        """Let a payment succeed, as far as the customer-service window is concerned."""
+    @overload
+    def pay(self) -> None: ...
+
+    @overload
+    def pay(
+        self, what: str | Mapping[str, object], how: How = "confirm", password: str | None = None
+    ) -> PayResult: ...
+
+    def pay(
+        self, what: str | Mapping[str, object] | None = None, how: How = "confirm", password: str | None = None
+    ) -> PayResult | None:
+        """Pay an order of a merchant (微信支付), or take a transfer; see :func:`wxmp.simulator.pay.pad.pay`.
+
+        Args:
+            what: A ``prepay_id``, the parameters of the page's payment call (their ``paySign`` is checked first), a
+                ``code_url`` or an ``h5_url``; of a transfer ``mchId``, ``appId`` and ``package``. ``None``: no order at
+                all, a payment succeeds only as far as the customer-service window is concerned.
+            how: ``"confirm"``; ``"cancel"``; ``"fail"``: the bank refuses; ``"slow"``: the order is USERPAYING first.
+            password: What is typed; ``None`` types the right one.
+
+        Returns:
+            What the page's callback hears and why; ``None`` without an order.
+        """
         with self._world.lock:
-            _account, user, now = self._begin()
-            people.open_window(self._world, user, "pay", now)
+            account, user, now = self._begin()
+            if what is None:
+                people.open_window(self._world, user, "pay", now)
+                return None
+            return pad.pay(self._world, account, user, what, how, password)
 
     # --- messages -------------------------------------------------------------------------------------------------
 
@@ -131,17 +186,44 @@ class Phone:
         # A tapped line of a menu message counts as a menu tap, not as writing.
         people.open_window(self._world, user, "write" if menu_line is None else "menu", now)
         fields: JsonObject = {"MsgType": kind}
+        if kind in FILES:
+            given = self._with_files(account, kind, given, now)
         for name in SENDABLE[kind]:
-            fields[name] = given[name] if name in given else self._made_up(name, given)
+            fields[name] = given[name] if name in given else self._made_up(name)
         fields |= {name: value for name, value in given.items() if name not in fields}
         fields["MsgId"] = self._world.next_msgid(account)
         people.act(self._world, account, user, fields, now)
 
-    def _made_up(self, name: str, given: JsonObject) -> object:
-        if name in {"MediaId", "ThumbMediaId", "MediaId16K"}:
-            return self._world.make_id("media", 64)
-        if name == "PicUrl":
-            return f"http://mmbiz.qpic.cn/mmbiz_jpg/{given.get('MediaId') or self._world.make_id('picture', 40)}/0"
+    def _with_files(self, account: Account, kind: str, given: JsonObject, now: float) -> JsonObject:
+        """Let every media id of a message name a file: what nobody stored becomes a built-in sample."""
+        fields = dict(given)
+        for name in FILES[kind]:
+            media_id = fields.setdefault(name, self._world.make_id("media", 64))
+            if isinstance(media_id, str) and media_id:
+                media = library.store_sample(self._world, account, FILES[kind][name], media_id, now)
+                if kind == "image":
+                    fields.setdefault("PicUrl", library.media_url(self._world, media_id, media.format))
+        return fields
+
+    def _send_file(self, kind: str, file: tuple[bytes, str] | None, fields: JsonObject) -> None:
+        """Send a picture, a recording or a video, with its bytes when there are any."""
+        with self._world.lock:
+            account, user, now = self._begin(follower=True)
+            if file is not None:
+                data, filename = file
+                own = fields.get("MediaId")
+                media = library.store_media(
+                    *(self._world, account, FILES[kind]["MediaId"], filename, data, now),
+                    media_id=own if isinstance(own, str) else None,
+                    by_user=True,
+                )
+                fields["MediaId"] = media.media_id
+                if kind == "voice":
+                    fields.setdefault("Format", formats.file_format(data) or "amr")
+            self._send(account, user, now, kind, fields)
+            self._world.announce()
+
+    def _made_up(self, name: str) -> object:
         latitude, longitude, label = HERE
         plain: JsonObject = {
             "Format": "amr",
@@ -159,17 +241,41 @@ class Phone:
         """Write a text (文本消息); ``menu_line`` is the id of a tapped line of a menu message."""
         self.send("text", Content=text, **({} if menu_line is None else {"bizmsgmenuid": menu_line}))
 
-    def send_image(self, *, media_id: str | None = None, pic_url: str | None = None) -> None:
-        """Send a picture (图片消息)."""
-        self.send("image", **given(MediaId=media_id, PicUrl=pic_url))
+    def send_image(
+        self,
+        *,
+        media_id: str | None = None,
+        pic_url: str | None = None,
+        data: bytes | None = None,
+        filename: str = "image.jpg",
+    ) -> None:
+        """Send a picture (图片消息). The account can download it: the given bytes, or a small built-in picture."""
+        file = None if data is None else (data, filename)
+        self._send_file("image", file, given(MediaId=media_id, PicUrl=pic_url))
 
-    def send_voice(self, *, media_id: str | None = None, recognition: str | None = None) -> None:
+    def send_voice(
+        self,
+        *,
+        media_id: str | None = None,
+        recognition: str | None = None,
+        data: bytes | None = None,
+        filename: str = "voice.amr",
+    ) -> None:
         """Send a voice message (语音消息), with the recognised text where the account has that switched on."""
-        self.send("voice", **given(MediaId=media_id, Recognition=recognition))
+        file = None if data is None else (data, filename)
+        self._send_file("voice", file, given(MediaId=media_id, Recognition=recognition))
 
-    def send_video(self, *, media_id: str | None = None, short: bool = False) -> None:
+    def send_video(
+        self,
+        *,
+        media_id: str | None = None,
+        short: bool = False,
+        data: bytes | None = None,
+        filename: str = "video.mp4",
+    ) -> None:
         """Send a video or a short video (视频消息, 小视频消息)."""
-        self.send("shortvideo" if short else "video", **given(MediaId=media_id))
+        file = None if data is None else (data, filename)
+        self._send_file("shortvideo" if short else "video", file, given(MediaId=media_id))
 
     def send_location(self, place: Place = HERE, *, scale: int = 15) -> None:
         """Send a place (地理位置消息): latitude, longitude, label."""
@@ -179,6 +285,58 @@ class Phone:
     def send_link(self, url: str, *, title: str = "", description: str = "") -> None:
         """Send a link (链接消息)."""
         self.send("link", Title=title, Description=description, Url=url)
+
+    # --- the open chat --------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the chat: an old menu is read again, and the place is reported where the account asks for it."""
+        with self._world.lock:
+            account, user, now = self._begin()
+            age = self._world.policy.menu_reread_seconds
+            if user.menu_read_at is None or now - user.menu_read_at > age:
+                read_menu(self._world, account, user, now)
+            if account.reports_location and user.following:
+                self.report_location()
+            self._world.announce()
+
+    def refresh_menu(self) -> None:
+        """Read the menu again now, as following again does; otherwise a change shows after minutes."""
+        with self._world.lock:
+            account, user, now = self._begin()
+            read_menu(self._world, account, user, now)
+            self._world.announce()
+
+    # --- articles -------------------------------------------------------------------------------------------------
+
+    def read(self, article: str) -> library.Article:
+        """Open an article of the account (阅读图文) by its link, its key or its ``article_id``; return what it says."""
+        with self._world.lock:
+            account, _user, now = self._begin()
+            published = library.find_readable(account, article)
+            library.count_read(self._world, account, published, self.openid, now)
+            self._world.announce()
+            return published.article
+
+    def comment(self, article: str, text: str) -> int:
+        """Write under an article (写留言); return the number the comment has."""
+        with self._world.lock:
+            account, user, now = self._begin()
+            published = library.find_readable(account, article)
+            name = self._world.person_of(user).nickname
+            made = library.add_comment(self._world, account, published, self.openid, name, text, now)
+            self._world.announce()
+            return made.id
+
+    def withdraw_comment(self, article: str, comment: int) -> None:
+        """Delete one's own comment (删除自己的留言)."""
+        with self._world.lock:
+            account, _user, _now = self._begin()
+            for made in library.find_readable(account, article).comments:
+                if made.id == comment and made.openid == self.openid:
+                    made.withdrawn = True
+                    self._world.announce()
+                    return
+            raise WorldError("this user has written no such comment")
 
     # --- menu and location ----------------------------------------------------------------------------------------
 
@@ -204,7 +362,7 @@ class Phone:
             raise WorldError(f"1 to {MAX_PICTURES} pictures can be sent")
         with self._world.lock:
             account, user, now = self._begin()
-            shown = menus.shown_menu(self._world, account, user)
+            shown = seen_menu(self._world, account, user)
             button = menus.find_button(shown.button if shown else [], key)
             if button is None or not user.following:
                 raise WorldError("this user sees no such menu button")
@@ -216,11 +374,13 @@ class Phone:
             if kind in SCAN_TAPS:
                 event["ScanCodeInfo"] = {"ScanType": scan_type, "ScanResult": scan_result}
             elif kind in PICTURE_TAPS:
-                sums = [{"PicMd5Sum": hashlib.md5(m.encode(), usedforsecurity=False).hexdigest()} for m in media]
+                files = [formats.sample("image", media_id) for media_id in media]
+                sums = [{"PicMd5Sum": hashlib.md5(data, usedforsecurity=False).hexdigest()} for data in files]
                 event["SendPicsInfo"] = {"Count": pictures, "PicList": {"item": sums}}
             elif kind == "location_select":
                 event["SendLocationInfo"] = place_info(place)
             people.act(self._world, account, user, event, now)
+            self._receive_material(account, user, now, button)
             for media_id in media:
                 self._send(account, user, now, "image", {"MediaId": media_id})
             if kind == "location_select":
@@ -229,6 +389,22 @@ class Phone:
                 self._send(account, user, now, "location", sent)
             self._world.announce()
             return button
+
+    def _receive_material(self, account: Account, user: User, now: float, button: JsonObject) -> None:
+        """Get what a menu button leads to: the platform itself sends the material, or shows the article."""
+        kind = button["type"]
+        sent: JsonObject | None = None
+        if kind == "media_id":
+            sent = library.material_reply(self._world, account, str(button["media_id"]))
+        elif kind == "article_id":
+            found = library.find_article(account, str(button["article_id"]))
+            readable = [one.article for one in found if not (one.deleted or one.banned)]
+            sent = library.news_reply(self._world, readable) if readable else None
+        if sent is not None:
+            note = "sent by the platform for a menu button"
+            people.chat(
+                self._world, user, ChatEntry("to_user", str(sent["MsgType"]), "", sent, now, "reply", note=note)
+            )
 
     def report_location(
         self, latitude: float = HERE[0], longitude: float = HERE[1], *, precision: float = 65.0
@@ -246,9 +422,54 @@ class Phone:
             people.push(self._world, account, user, "event", fields, now)
             self._world.announce()
 
+    # --- subscription notices -------------------------------------------------------------------------------------
+
+    def answer_popup(self, choices: Mapping[str, str], *, scene: int = 1) -> None:
+        """Answer the popup that asks for subscription notices (订阅通知弹窗).
+
+        Args:
+            choices: ``"accept"`` or ``"reject"`` for each template id shown.
+            scene: Where the popup stood: 1 a web page, 2 an article.
+        """
+        with self._world.lock:
+            account, user, now = self._begin()
+            event = outreach.answer_popup(self._world.policy, account, user.openid, choices, scene)
+            people.act(self._world, account, user, event, now)
+            self._world.announce()
+
+    def change_subscription(self, template_id: str, on: bool) -> None:
+        """Switch a subscription template on or off in the settings (用户管理订阅通知); only off is pushed."""
+        with self._world.lock:
+            account, user, now = self._begin()
+            event = outreach.change_subscription(account, user.openid, template_id, on)
+            if event is not None:
+                people.act(self._world, account, user, event, now)
+            self._world.announce()
+
+    def share(self, article: str, *, scene: int = 1) -> None:
+        """Share an article (分享): with a friend (1), in the feed (2), elsewhere (255). Only statistics notice."""
+        with self._world.lock:
+            account, user, now = self._begin()
+            published = library.find_readable(account, article)
+            statistics.count_share(account, published.key, user.openid, now, scene=scene)
+            self._world.announce()
+
     def push(self, fields: JsonObject) -> Push | None:
         """Push any fields about this user; see :meth:`World.push <wxmp.simulator.World.push>`."""
         return self._world.push(fields, self.openid, appid=self._appid)
+
+
+def read_menu(world: World, account: Account, user: User, now: float) -> None:
+    """Let a phone read the menu in force."""
+    shown = menus.shown_menu(world, account, user) if user.following else None
+    # A copy: the menu in force may be changed, and this one must not follow.
+    user.menu_seen = None if shown is None else attrs.evolve(shown, button=list(shown.button))
+    user.menu_read_at = now
+
+
+def seen_menu(world: World, account: Account, user: User) -> ConditionalMenu | None:
+    """Return the menu a phone shows: the one it has read, or the one in force when it has never read any."""
+    return menus.shown_menu(world, account, user) if user.menu_read_at is None else user.menu_seen
 
 
 def given(**fields: object) -> JsonObject:

@@ -11,6 +11,12 @@ from typing import Literal
 
 import attrs
 
+from wxmp.simulator.library import Library
+from wxmp.simulator.outreach import Outreach
+from wxmp.simulator.pay.records import PayState
+from wxmp.simulator.staff import Staff
+from wxmp.simulator.statistics import Statistics
+from wxmp.simulator.story import Story
 from wxmp.simulator.wire import JsonObject
 
 __all__ = [
@@ -177,6 +183,9 @@ class User:
     last_contact_at: float = 0.0
     typing_until: float = 0.0
     windows: list[Window] = attrs.field(factory=list[Window])
+    # The menu as the phone last read it; never read: the phone shows the one in force.
+    menu_seen: ConditionalMenu | None = None
+    menu_read_at: float | None = None
     chat: list[ChatEntry] = attrs.field(factory=list[ChatEntry], repr=False)
 
 
@@ -342,6 +351,8 @@ class Account:
     callback_enabled: bool = False
     quotas: dict[str, int] = attrs.field(factory=dict[str, int])
     migrated_from: list[str] = attrs.field(factory=list[str])
+    name: str = ""
+    reports_location: bool = False
     # --- what happens ---
     risks: dict[str, Risk] = attrs.field(factory=dict[str, Risk], repr=False)
     plain: ChannelState = attrs.field(factory=ChannelState, repr=False)
@@ -374,8 +385,12 @@ class Account:
     refresh_tokens: dict[str, OAuthGrant] = attrs.field(factory=dict[str, OAuthGrant], repr=False)
     tickets: dict[str, tuple[str, float]] = attrs.field(factory=dict[str, tuple[str, float]], repr=False)
     # --- library (media, materials, drafts, articles, comments) ---
+    library: Library = attrs.field(factory=Library, repr=False)
 
     # --- outreach (mass sends, subscription notices, staff, statistics) ---
+    outreach: Outreach = attrs.field(factory=Outreach, repr=False)
+    staff: Staff = attrs.field(factory=Staff, repr=False)
+    statistics: Statistics = attrs.field(factory=Statistics, repr=False)
 
     # --- pay ---
 
@@ -409,3 +424,6 @@ class WorldState:
     calls: dict[str, int] = attrs.field(factory=dict[str, int])
     token_requests: int = 0
     outsider_fetches: int = 0
+    story: Story = attrs.field(factory=Story)
+    # --- pay: a merchant serves several accounts, so it belongs to none of them ---
+    pay: PayState = attrs.field(factory=PayState, repr=False)

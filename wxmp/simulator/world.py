@@ -15,9 +15,20 @@ import attrs
 from wxmp.simulator import people, tokens
 from wxmp.simulator.callbacks import Callbacks, CallbackSettings
 from wxmp.simulator.clock import Clock
+from wxmp.simulator.effects import ERRCODES, SPOILING
 from wxmp.simulator.families import EVENTS, ROUTES
-from wxmp.simulator.faults import SPOILING, Effect, Fault, FaultConditions, FaultTable
-from wxmp.simulator.journal import Exchange, Journal, mask_body, mask_query
+from wxmp.simulator.faults import (
+    HEADER_LABEL,
+    HEADER_NAME,
+    Effect,
+    Fault,
+    FaultConditions,
+    FaultTable,
+    Struck,
+    read_fault_header,
+)
+from wxmp.simulator.journal import Exchange, Journal, keep_body, mask_query, rule_of
+from wxmp.simulator.lint import Lint
 from wxmp.simulator.messages import errmsg
 from wxmp.simulator.overview import describe
 from wxmp.simulator.phone import Phone
@@ -72,6 +83,12 @@ for _route in ROUTES:
         PATTERN_ROUTES.append((_route, _pattern))
     else:
         EXACT_ROUTES.setdefault(_route.path, []).append(_route)
+# How the faults that end a token do it.
+TOKEN_DEATHS: Mapping[str, tokens.HowKilled] = {
+    "token_killed": "forced",
+    "token_expired": "expired",
+    "token_unknown": "unknown",
+}
 APPID_IN_BODY = re.compile(rb'"appid"\s*:\s*"([^"\\]{1,64})"')
 SNAPSHOT_VERSION = 1
 
@@ -120,7 +137,9 @@ class World:
         self.seed = seed
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
-        self.journal = Journal(self.policy.journal_size)
+        self.journal = Journal(self.policy.journal_size, self.policy.journal_bytes)
+        self.lint = Lint(self)
+        self._counted: tuple[int, int | None] | None = None
         self.faults = FaultTable()
         self._event_now: float | None = None
         self._first = (appid, secret, followers)
@@ -149,6 +168,7 @@ class World:
             self._tokens.clear()
             self.callbacks.clear()
             self.journal.clear()
+            self.lint.clear()
             self.faults.clear()
             self.state = WorldState(dice=Dice(self.seed), started_at=self.clock.now())
             self._populate()
@@ -468,15 +488,15 @@ class World:
             Refusal: The day's (45009) or the minute's (45011) calls are used up.
         """
         counter = self.counter(account, path, now)
-        if not path.startswith("/sns/"):
-            limit = self.daily_limit(account, path)
-            if limit is not None and counter.used >= limit:
-                raise Refusal(45009, f"{counter.used} of {limit} calls of today are used")
+        limit = None if path.startswith("/sns/") else self.daily_limit(account, path)
+        if limit is not None and counter.used >= limit:
+            raise Refusal(45009, f"{counter.used} of {limit} calls of today are used")
         per_minute = self.policy.minute_quotas.get(path, self.policy.default_minute_quota)
         if per_minute is not None and counter.in_minute >= per_minute:
             raise Refusal(45011, f"{counter.in_minute} calls in this minute, {per_minute} are allowed")
         counter.used += 1
         counter.in_minute += 1
+        self._counted = (counter.used, limit)
 
     def spend_month(self, account: Account, what: str, limit: int, now: float) -> bool:
         """Count something that is limited per calendar month; tell whether there was one left."""
@@ -686,24 +706,57 @@ class World:
         """Answer one request. This is the whole platform."""
         with self.lock:
             self.run_due()
-            now = self.now()
-            call = Call(world=self, request=request, now=now)
+            call = Call(world=self, request=request, now=self.now())
             appid = self._appid_of(request)
-            self._count_arrival(request, appid)
-            slowing, fault = self.faults.choose(request, appid, now, self.state.dice)
+            try:
+                struck = self._choose_faults(call, appid)
+            except WorldError as error:
+                reply = Reply(dump_json({"error": str(error)}), status=400, why=str(error))
+                self._note(call, reply, appid, HEADER_LABEL, processed=False)
+                self.announce()
+                return reply
+            fault = struck.main
+            if fault is None or fault.effect != "refused":
+                self._count_arrival(request, appid)
+            for rule in struck.preparing:
+                self._prepare(rule, call)
             processed = fault is None or fault.acts
             reply = self._process(call) if processed else Reply()
             if fault is not None:
                 reply = self._apply(fault, reply, call)
             delivery = reply.delivery
-            for rule in slowing:
+            for rule in struck.slowing:
                 delivery = rule.slow(delivery, self.state.dice)
             if delivery is not reply.delivery:
                 reply = attrs.evolve(reply, delivery=delivery)
-            labels = [rule.label for rule in ([fault] if fault is not None else []) + slowing]
-            self._note(call, reply, appid, ", ".join(labels), processed)
+            self._note(call, reply, appid, struck.labels, processed)
             self.announce()
             return reply
+
+    def _choose_faults(self, call: Call, appid: str) -> Struck:
+        """Return the faults of this request: those its own header orders, and the rules that strike it."""
+        request = call.request
+        header = request.headers.get(HEADER_NAME) if self.policy.fault_header else None
+        ordered = read_fault_header(header) if header is not None else []
+        host = ""
+        if any(rule.host != "*" for rule in self.faults.rules):
+            routes = EXACT_ROUTES.get(request.path) or [r for r, p in PATTERN_ROUTES if p.fullmatch(request.path)]
+            host = routes[0].host if routes else ""
+        return self.faults.choose(request, appid, call.now, self.state.dice, host=host, ordered=ordered)
+
+    def _prepare(self, fault: Fault, call: Call) -> None:
+        """Let a fault change the world before the request is judged."""
+        how = TOKEN_DEATHS.get(fault.effect)
+        if how is None:
+            self.clock.jump(fault.seconds)
+            self.run_due()
+            call.now = self.now()
+            return
+        found = self.find_token(call.request.query.get("access_token", ""))
+        if found is not None:
+            account, token = found
+            self.state.outsider_fetches += how == "forced"
+            tokens.kill(self, account, fault.channel or token.channel, how, call.now, fault.reason)
 
     def _appid_of(self, request: Request) -> str:
         """Find out which account a request is about, without judging it."""
@@ -819,10 +872,11 @@ class World:
         return f"{int(now):08x}-{self.state.dice.hex('rid', 8)}-{self.state.dice.hex('rid', 8)}"
 
     def _apply(self, fault: Fault, reply: Reply, call: Call) -> Reply:
-        errcode = {"busy": -1, "quota": 45009, "minute": 45011}.get(fault.effect, fault.errcode)
-        if fault.effect in {"busy", "quota", "minute", "errcode"}:
-            code = fault.errcode if fault.errcode is not None else errcode
-            return self._refuse(Refusal(code if code is not None else -1, f"fault {fault.label}"), None, call.now)
+        code = fault.errcode if fault.errcode is not None else ERRCODES.get(fault.effect, -1)
+        if fault.effect == "errcode" or fault.effect in ERRCODES:
+            address = call.request.client_ip
+            detail = f"{address} ipv6 ::ffff:{address}" if fault.effect == "ip_refused" else ""
+            return self._refuse(Refusal(code, fault.reason, detail=detail), None, call.now)
         if fault.effect in SPOILING and fault.acts:
             return fault.spoil(reply)
         if fault.effect in SPOILING - {"reset_after"}:
@@ -832,27 +886,40 @@ class World:
 
     def _note(self, call: Call, reply: Reply, appid: str, fault: str, processed: bool) -> None:
         request, limit = call.request, self.policy.journal_body
-        textual = reply.content_type.startswith(("application/json", "text/"))
-        self.journal.add(
-            Exchange(
-                seq=self.journal.next_seq(),
-                at=call.now,
-                method=request.method,
-                path=request.path,
-                query=mask_query(request.query),
-                client=request.client,
-                client_ip=request.client_ip,
-                appid=call.account.appid if call.account is not None else appid,
-                status=reply.status,
-                errcode=None if reply.delivery.reset or reply.delivery.hang else reply.errcode,
-                why=reply.why,
-                rid=reply.rid,
-                fault=fault,
-                processed=processed,
-                request_body=mask_body(request.body, limit),
-                response_body=mask_body(reply.body, limit) if textual else f"<{len(reply.body)} bytes>",
-            )
+        errcode = None if reply.delivery.reset or reply.delivery.hang else reply.errcode
+        asked, asked_cut = keep_body(request.body, limit, request.content_type)
+        told, told_cut = keep_body(reply.body, limit, reply.content_type)
+        used, self._counted = self._counted, None
+        exchange = Exchange(
+            seq=self.journal.next_seq(),
+            at=call.now,
+            method=request.method,
+            path=request.path,
+            query=mask_query(request.query),
+            client=request.client,
+            client_ip=request.client_ip,
+            appid=call.account.appid if call.account is not None else appid,
+            status=reply.status,
+            errcode=errcode,
+            why=reply.why,
+            rid=reply.rid,
+            fault=fault,
+            processed=processed,
+            request_body=asked,
+            response_body=told,
+            rule=rule_of(errcode, reply.status, fault),
+            caller=request.client or request.client_ip,
+            speed=self.clock.speed,
+            quota_used=None if used is None else (used[0] - 1, used[0]),
+            quota_limit=None if used is None else used[1],
+            request_cut=asked_cut,
+            response_cut=told_cut,
+            host=request.host,
+            content_type=request.content_type,
+            response_type=reply.content_type,
         )
+        self.journal.add(exchange)
+        self.lint.see(call, reply, exchange)
 
     # --- looking in from outside ------------------------------------------------------------------------------
 

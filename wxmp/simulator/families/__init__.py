@@ -5,19 +5,34 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from wxmp.simulator import steps
 from wxmp.simulator.families import (
+    autoreply,
     base,
     blacklist,
+    comment,
     custom,
+    datacube,
+    draft,
     group,
+    kf,
+    mass,
+    material,
+    media,
     menu,
     oauth,
+    publish,
     qrcode,
+    shorturl,
+    subscribe,
     tag,
     template,
     ticket,
     user,
 )
+from wxmp.simulator.pay import ledger as pay_ledger
+from wxmp.simulator.pay import v2 as pay_v2
+from wxmp.simulator.pay import v3 as pay_v3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +57,29 @@ ROUTES: Final[tuple[Route, ...]] = (
     *qrcode.ROUTES,
     *oauth.ROUTES,
     *ticket.ROUTES,
+    *media.ROUTES,
+    *material.ROUTES,
+    *draft.ROUTES,
+    *publish.ROUTES,
+    *comment.ROUTES,
+    *subscribe.ROUTES,
+    *mass.ROUTES,
+    *kf.ROUTES,
+    *shorturl.ROUTES,
+    *autoreply.ROUTES,
+    *datacube.ROUTES,
+    *pay_v3.ROUTES,
+    *pay_v2.ROUTES,
 )
 # What happens when an event of the world's queue is due, by kind.
-EVENTS: Final[Mapping[str, EventHandler]] = MappingProxyType({**template.EVENTS})
+EVENTS: Final[Mapping[str, EventHandler]] = MappingProxyType(
+    {
+        **template.EVENTS,
+        **pay_ledger.EVENTS,
+        **steps.EVENTS,
+        **publish.EVENTS,
+        **subscribe.EVENTS,
+        **mass.EVENTS,
+        **kf.EVENTS,
+    }
+)

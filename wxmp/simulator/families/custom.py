@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wxmp.simulator import people
+from wxmp.simulator import library, people
 from wxmp.simulator.routes import OK, Call, Route
 from wxmp.simulator.state import ChatEntry, Sent, User
 from wxmp.simulator.wire import JsonObject, Refusal, as_object
@@ -38,6 +38,7 @@ NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "wxcard": ("card_id",),
 }
 MEDIA_FIELDS: Final = frozenset({"media_id", "thumb_media_id"})
+COVERS: Final = ("image", "thumb")
 
 
 def receiver(call: Call) -> User:
@@ -73,8 +74,23 @@ def check_content(call: Call) -> str:
     for name in NEEDED.get(kind, ()):
         if not call.text(name, content):
             raise Refusal(41006 if name in MEDIA_FIELDS else 40035, f"{kind}.{name} is missing", detail=name)
+    if call.world.policy.custom_checks_media:
+        check_media(call, kind, content)
     check_sender(call)
     return kind
+
+
+def check_media(call: Call, kind: str, content: JsonObject) -> None:
+    """Check that the media exist, temporary or permanent (40007), and that an article is published (53600)."""
+    fits = call.world.policy.media_kind_must_fit
+    for name in NEEDED.get(kind, ()):
+        if name in MEDIA_FIELDS and kind != "mpnews":
+            kinds = COVERS if name == "thumb_media_id" else (kind,)
+            library.need_media(call.owner, call.text(name, content), call.now, kinds if fits else ())
+    if kind == "mpnewsarticle":
+        found = library.find_article(call.owner, call.text("article_id", content))
+        if all(article.deleted or article.banned for article in found):
+            raise Refusal(53600, "the account has published no such article, or it was taken away")
 
 
 def check_text(call: Call, content: str) -> None:

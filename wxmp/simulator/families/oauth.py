@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import re
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from wxmp.simulator import tokens
 from wxmp.simulator.menus import domain_of
@@ -17,49 +19,146 @@ __all__ = ["ROUTES"]
 
 SCOPES: Final = frozenset({"snsapi_base", "snsapi_userinfo"})
 STATE = re.compile(r"[a-zA-Z0-9]*\Z")
-PAGE: Final = """<!DOCTYPE html>
-<html lang="zh-CN"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title></head>
-<body><h1>{title}</h1>{body}</body></html>
+MAX_CHOICES: Final = 50
+NEW_USER: Final = "new"
+COLOURS: Final = 6
+# The control page sets these cookies before its phone opens a page: who holds the phone, and the language.
+USER_COOKIE: Final = "sim_user"
+LANGUAGE_COOKIE: Final = "sim_lang"
+
+STYLE: Final = """
+:root{color-scheme:light dark;--bg:#f3f4f1;--card:#fff;--ink:#1b211e;--muted:#58625c;--line:#dfe3dc;--go:#0a6b4a;\
+--on-go:#fff;--hover:#eff2ee}
+@media(prefers-color-scheme:dark){:root{--bg:#101412;--card:#181d1a;--ink:#e6ebe7;--muted:#9daaa2;--line:#2a322d;\
+--go:#58cf9b;--on-go:#06281b;--hover:#212824}}
+*{box-sizing:border-box}
+body{margin:0;min-height:100vh;display:grid;place-items:center;padding:20px;background:var(--bg);color:var(--ink);\
+font:15px/1.5 system-ui,-apple-system,"PingFang SC","Microsoft YaHei",sans-serif}
+main{width:min(360px,100%);padding:24px;border:1px solid var(--line);border-radius:16px;background:var(--card)}
+header{text-align:center;margin-bottom:18px}
+h1{font-size:18px;margin:10px 0 0}
+h2{font-size:15px;font-weight:600;margin:0 0 8px}
+p{margin:0 0 12px;color:var(--muted);overflow-wrap:anywhere}
+ul{list-style:none;margin:0 0 18px;padding:0}
+.grants li{padding:4px 0 4px 20px;position:relative}
+.grants li::before{content:"";position:absolute;left:4px;top:14px;width:6px;height:6px;\
+border-radius:50%;background:var(--go)}
+.face{display:inline-grid;place-items:center;width:40px;height:40px;flex:none;border-radius:10px;color:#fff;\
+font-weight:600;font-style:normal;background:#3d6b58}
+header .face{width:56px;height:56px;border-radius:14px;font-size:24px}
+.c1{background:#2f6690}.c2{background:#7a4a83}.c3{background:#a04e2e}.c4{background:#4f6d1f}.c5{background:#94406a}
+.person{display:flex;align-items:center;gap:12px;padding:8px 10px;border-radius:12px;color:inherit;text-decoration:none}
+a.person:hover{background:var(--hover)}
+.me{border:1px solid var(--line);margin-bottom:18px}
+.person span{min-width:0}
+.person b{display:block;overflow-wrap:anywhere}
+.person small{color:var(--muted);overflow-wrap:anywhere}
+.keys{display:grid;grid-template-columns:1fr 1fr;gap:10px}
+.key{padding:11px;border-radius:10px;text-align:center;font-weight:600;text-decoration:none;color:inherit;\
+border:1px solid var(--line)}
+.key:hover{background:var(--hover)}
+.go{background:var(--go);color:var(--on-go);border-color:var(--go)}
+.go:hover{background:var(--go);filter:brightness(1.08)}
+.other{display:block;margin-top:14px;text-align:center;color:var(--muted);font-size:13px}
+:focus-visible{outline:2px solid var(--go);outline-offset:2px}
 """
-MAX_CHOICES: Final = 20
+STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+PAGE: Final = """<!DOCTYPE html>
+<html lang="{lang}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'">
+<title>{title}</title><style>{style}</style></head>
+<body><main>{body}</main></body></html>
+"""
+
+# English and Chinese. The error pages of the platform are Chinese; both are shown there.
+TEXTS: Final[dict[str, tuple[str, str]]] = {
+    "asks": ("asks for your permission", "申请获取以下权限"),
+    "profile": ("Your nickname and avatar", "你的昵称、头像"),
+    "base": ("Your identity (openid)", "你的身份标识（openid）"),
+    "allow": ("Allow", "允许"),
+    "deny": ("Refuse", "拒绝"),
+    "other": ("I am somebody else", "换一个人"),
+    "who": ("Who are you?", "你是谁？"),
+    "who_hint": (
+        "This page was opened outside the phone, so the simulator cannot know.",
+        "页面不是在模拟手机里打开的，所以不知道是谁。",
+    ),
+    "new": ("Somebody new", "新用户"),
+    "new_hint": ("does not follow the account", "未关注公众号"),
+    "follower": ("follower", "已关注"),
+    "stranger": ("not a follower", "未关注"),
+    "refused": ("You have refused", "你已拒绝授权"),
+    "refused_hint": (
+        "The website gets no code. A real phone leaves the page now.",
+        "网站拿不到 code；真实手机会直接离开页面。",
+    ),
+    "wrong": ("This page cannot be opened", "无法打开"),
+    "code": ("Error code", "错误码"),
+}
 
 
-def page(title: str, body: str, *, why: str) -> Reply:
-    """Return a page for a person's eyes. ``body`` is HTML and must be escaped already."""
-    text = PAGE.format(title=html.escape(title), body=body).encode()
-    return Reply(text, content_type="text/html; charset=utf-8", why=why)
+def cookies(call: Call) -> dict[str, str]:
+    """Read the request's cookies."""
+    pairs = (part.partition("=") for part in call.request.headers.get("cookie", "").split(";"))
+    return {name.strip(): unquote(value.strip()) for name, sign, value in pairs if sign}
 
 
-def problem(code: int, text: str) -> Reply:
+def is_chinese(call: Call) -> bool:
+    """Tell whether the visitor reads Chinese: the control page's language, else the browser's, else Chinese."""
+    chosen = cookies(call).get(LANGUAGE_COOKIE)
+    if chosen in {"zh", "en"}:
+        return chosen == "zh"
+    return call.request.headers.get("accept-language", "zh").lower().startswith("zh")
+
+
+def say(call: Call, key: str) -> str:
+    """Return a text in the visitor's language, escaped."""
+    return html.escape(TEXTS[key][is_chinese(call)])
+
+
+def page(call: Call, title: str, body: str, *, why: str) -> Reply:
+    """Return a page for a person's eyes. ``title`` and ``body`` are HTML and must be escaped already."""
+    lang = "zh-CN" if is_chinese(call) else "en"
+    text = PAGE.format(lang=lang, title=title, body=body, style=STYLE, style_hash=STYLE_HASH)
+    return Reply(text.encode("utf-8", errors="replace"), content_type="text/html; charset=utf-8", why=why)
+
+
+def problem(call: Call, code: int, text: str) -> Reply:
     """Return the page a user sees when the link is wrong."""
-    return page("无法打开", f"<p>{html.escape(text)}</p><p>错误码 {code}</p>", why=f"page error {code}: {text}")
+    body = f"<header><h1>{say(call, 'wrong')}</h1></header><p>{html.escape(text)}</p><p>{say(call, 'code')} {code}</p>"
+    return page(call, say(call, "wrong"), body, why=f"page error {code}: {text}")
 
 
 def authorize(call: Call) -> Reply:
     """Show the consent page, or send the browser straight back with a code.
 
-    Besides the platform's own parameters: ``user`` chooses who is sitting at the phone, ``auto=1`` taps "allow" and
-    ``snapshot=1`` makes the visitor a preview-mode one.
+    Besides the platform's own parameters: ``user`` chooses who is sitting at the phone (``new``: somebody new),
+    ``auto=1`` taps "allow", ``deny=1`` taps "refuse", and ``snapshot=1`` makes the visitor a preview-mode one.
     """
     account = call.world.state.accounts.get(call.query("appid"))
     if account is None:
-        return problem(10013, "appid 参数错误")
+        return problem(call, 10013, "appid 参数错误")
     call.account = account
     target = call.query("redirect_uri")
     domain = domain_of(target)
     if not domain or (account.oauth_domains is not None and domain not in account.oauth_domains):
-        return problem(10003, "redirect_uri 域名与后台配置不一致")
+        return problem(call, 10003, "redirect_uri 域名与后台配置不一致")
     scope, state = call.query("scope"), call.query("state")
     if scope not in SCOPES or (account.kind != "service" or not (account.verified or account.test)):
-        return problem(10005, "scope 参数错误或没有 scope 权限")
+        return problem(call, 10005, "scope 参数错误或没有 scope 权限")
     if call.query("response_type") != "code":
-        return problem(10004, "response_type 参数错误")
+        return problem(call, 10004, "response_type 参数错误")
     if not STATE.match(state) or len(state) > call.world.policy.oauth_state_chars:
-        return problem(10016, "state 参数错误")
+        return problem(call, 10016, "state 参数错误")
+    wanted = call.query("user")
+    if wanted and wanted != NEW_USER and wanted not in account.users:
+        return problem(call, 10006, "没有这个用户")
+    if call.query("deny") == "1":
+        return refused(call, target, state)
+    if must_choose(call, account, scope):
+        return chooser(call, account)
     user = visitor(call, account)
-    if user is None:
-        return problem(10006, "没有这个用户")
     if scope == "snsapi_userinfo" and call.query("auto") != "1":
         return consent(call, account, user)
     code = call.world.make_id("oauth code", 32)
@@ -70,26 +169,93 @@ def authorize(call: Call) -> Reply:
     )
 
 
-def visitor(call: Call, account: Account) -> User | None:
-    """Return who visits the page: the one asked for, else the first user, else a new stranger."""
-    wanted = call.query("user")
-    if wanted:
-        return account.users.get(wanted)
-    if not account.users:
-        return account.users[call.world.create_stranger(appid=account.appid)]
-    return next(iter(account.users.values()))
+def named(call: Call, account: Account) -> User | None:
+    """Return who the visitor is said to be: by the query, or by the cookie of the control page's phone."""
+    return account.users.get(call.query("user") or cookies(call).get(USER_COOKIE, ""))
+
+
+def must_choose(call: Call, account: Account, scope: str) -> bool:
+    """Tell whether a person has to say who they are: nobody did, there are several, and somebody looks at the page."""
+    if call.query("user") == NEW_USER or call.query("auto") == "1":
+        return False
+    if call.query("choose") == "1":
+        return True
+    if named(call, account) is not None or len(account.users) <= 1:
+        return False
+    return scope == "snsapi_userinfo" or "text/html" in call.request.headers.get("accept", "")
+
+
+def visitor(call: Call, account: Account) -> User:
+    """Return who visits the page: the one named, else the first user; a new stranger where there is none."""
+    user = named(call, account)
+    if user is None and call.query("user") != NEW_USER:
+        user = next(iter(account.users.values()), None)
+    return user if user is not None else account.users[call.world.create_stranger(appid=account.appid)]
+
+
+def link(call: Call, **changes: str) -> str:
+    """Return the address of this page with other parameters, for an attribute of the page."""
+    kept = {name: value for name, value in call.request.query.items() if name not in {"choose", "deny", "auto"}}
+    return html.escape(f"?{urlencode(kept | changes, quote_via=quote)}", quote=True)
+
+
+def face(name: str) -> str:
+    """Return a round picture made of a name."""
+    colour = sum(map(ord, name)) % COLOURS
+    return f'<i class="face c{colour}" aria-hidden="true">{html.escape(name.strip()[:1].upper() or "?")}</i>'
+
+
+def person(call: Call, user: User) -> str:
+    """Return a user as HTML."""
+    name = call.world.person_of(user).nickname
+    state = say(call, "follower" if user.following else "stranger")
+    return (
+        f"{face(name)}<span><b>{html.escape(name)}</b><small>{state} · {html.escape(user.openid[:10])}…</small></span>"
+    )
 
 
 def consent(call: Call, account: Account, user: User) -> Reply:
-    """Return the page that asks for consent, with a link for every user it can be given as."""
-    others = [user, *(other for other in account.users.values() if other is not user)][:MAX_CHOICES]
-    items: list[str] = []
-    for choice in others:
-        query = {**call.request.query, "user": choice.openid, "auto": "1"}
-        link = html.escape(f"?{urlencode(query, quote_via=quote)}", quote=True)
-        name = html.escape(f"{call.world.person_of(choice).nickname} ({choice.openid})")
-        items.append(f'<li><a href="{link}">允许: {name}</a></li>')
-    return page("申请获取你的头像、昵称", f"<ul>{''.join(items)}</ul>", why="the consent page is shown")
+    """Return the page that asks for consent."""
+    name = account.name or account.original_id
+    body = (
+        f"<header>{face(name)}<h1>{html.escape(name)}</h1></header>"
+        f"<h2>{say(call, 'asks')}</h2>"
+        f'<ul class="grants"><li>{say(call, "profile")}</li><li>{say(call, "base")}</li></ul>'
+        f'<div class="person me" data-openid="{html.escape(user.openid, quote=True)}">{person(call, user)}</div>'
+        f'<div class="keys"><a class="key" id="oauth-deny" role="button" href="{link(call, deny="1")}">'
+        f"{say(call, 'deny')}</a>"
+        f'<a class="key go" id="oauth-allow" role="button" href="{link(call, user=user.openid, auto="1")}">'
+        f"{say(call, 'allow')}</a></div>"
+        f'<a class="other" id="oauth-other" href="{link(call, choose="1")}">{say(call, "other")}</a>'
+    )
+    return page(call, say(call, "asks"), body, why=f"the consent page is shown to {user.openid[:8]}…")
+
+
+def chooser(call: Call, account: Account) -> Reply:
+    """Return the page that asks who is looking, with a link for each user."""
+    items = [
+        f'<li><a class="person" data-openid="{html.escape(user.openid, quote=True)}" '
+        f'href="{link(call, user=user.openid)}">{person(call, user)}</a></li>'
+        for user in list(account.users.values())[:MAX_CHOICES]
+    ]
+    items.append(
+        f'<li><a class="person" data-openid="{NEW_USER}" href="{link(call, user=NEW_USER)}">{face("+")}'
+        f"<span><b>{say(call, 'new')}</b><small>{say(call, 'new_hint')}</small></span></a></li>"
+    )
+    name = html.escape(account.name or account.original_id)
+    body = (
+        f"<header><h1>{say(call, 'who')}</h1></header><p>{say(call, 'who_hint')} ({name})</p><ul>{''.join(items)}</ul>"
+    )
+    return page(call, say(call, "who"), body, why="the page asks who is looking")
+
+
+def refused(call: Call, target: str, state: str) -> Reply:
+    """Answer a visitor who has refused: a page, or where the policy says so the way back without a code."""
+    if call.world.policy.oauth_refused == "redirect":
+        location = with_query(target, {"state": state})
+        return Reply(status=302, content_type="text/html", headers=(("location", location),), why="consent refused")
+    body = f"<header><h1>{say(call, 'refused')}</h1></header><p>{say(call, 'refused_hint')}</p>"
+    return page(call, say(call, "refused"), body, why="consent refused")
 
 
 def with_query(url: str, more: dict[str, str]) -> str:

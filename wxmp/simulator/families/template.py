@@ -256,7 +256,9 @@ def send(call: Call) -> JsonObject:
     record = Sent("template", call.now, user.openid, dict(call.body), msgid, "sending", client_msg_id)
     world.record_sent(account, record)
     if not user.blocks_templates:
-        entry = ChatEntry("to_user", "template", template.title, dict(call.body), call.now, "template")
+        # The phone shows the template's own captions, which the message does not carry.
+        shown: JsonObject = {**call.body, "template_content": template.content}
+        entry = ChatEntry("to_user", "template", template.title, shown, call.now, "template")
         people.chat(world, user, entry)
     low, high = world.policy.template_delay
     delay = world.state.dice.between("template delay", low, high)

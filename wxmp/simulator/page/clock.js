@@ -1,0 +1,55 @@
+// The clock of the world: real, fast, frozen, and jumps ahead that let everything due happen.
+
+import { post, toast } from "./api.js";
+import { $, $$ } from "./dom.js";
+import { t } from "./i18n.js";
+import { emit, on } from "./store.js";
+import { clockText, dateText, now, setTime, span, speedNow } from "./time.js";
+
+async function change(body) {
+  try {
+    const answer = await post("clock", body);
+    setTime(answer.now, answer.speed);
+    show();
+    emit("clock");
+    if (body.advance) toast(t("clock.advanced", { time: span(body.advance) }));
+  } catch {
+    // The toast has said it.
+  }
+}
+
+function show() {
+  const moment = now();
+  const text = clockText(moment);
+  const face = $("#clock-now");
+  if (face.textContent !== text) {
+    face.textContent = text;
+    $("#clock-date").textContent = dateText(moment);
+    $("#bar-clock").textContent = text;
+  }
+  const speed = speedNow();
+  const mode = speed === 0 ? "frozen" : speed === 1 ? "real" : "fast";
+  $("#clock-mode").textContent = speed === 0 ? t("clock.frozen") : speed === 1 ? t("clock.real") : t("clock.times", { speed });
+  $("#clock-card").dataset.mode = mode;
+  $("#bar-clock").dataset.mode = mode;
+  for (const button of $$("[data-speed]")) {
+    const wanted = Number(button.dataset.speed);
+    button.setAttribute("aria-pressed", String(wanted === speed));
+  }
+}
+
+export function startClock() {
+  for (const button of $$("[data-speed]")) {
+    button.addEventListener("click", () => {
+      const speed = Number(button.dataset.speed);
+      change(speed === 0 ? { freeze: true } : { scale: speed });
+    });
+  }
+  for (const button of $$("[data-advance]")) {
+    button.addEventListener("click", () => change({ advance: Number(button.dataset.advance) }));
+  }
+  setInterval(show, 250);
+  on("state", show);
+  on("language", show);
+  show();
+}
