@@ -1,0 +1,1 @@
+"""Tests of WeChat Pay as the simulator plays it."""
