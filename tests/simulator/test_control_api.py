@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -583,7 +584,8 @@ def test_content_security_policy(http: httpx.Client, page: Any):
     )
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
-    assert policy["img-src"] == "'self' data: blob:"
+    assert policy["img-src"].startswith("'self' data: blob: http://127.0.0.1:* ")
+    assert not re.search(r"https?://(?!127\.0\.0\.1|localhost)|\*(?!;| |$)", policy["img-src"])
     assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
     frames = policy["frame-src"].split()
     assert all(source == "'self'" or "://127.0.0.1:" in source or "://localhost:" in source for source in frames)

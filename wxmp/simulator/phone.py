@@ -139,9 +139,7 @@ class Phone:
     def pay(self) -> None: ...
 
     @overload
-    def pay(
-        self, what: str | Mapping[str, object], how: How = "confirm", password: str | None = None
-    ) -> PayResult: ...
+    def pay(self, what: str | Mapping[str, object], how: How = "confirm", password: str | None = None) -> PayResult: ...
 
     def pay(
         self, what: str | Mapping[str, object] | None = None, how: How = "confirm", password: str | None = None

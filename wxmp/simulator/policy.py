@@ -439,7 +439,7 @@ class Policy:
     pay_transfer_name_from: int = 200_000  # [D] fen from which user_name is required
     pay_transfer_no_name_below: int = 30  # [D] fen below which it is not accepted
     pay_cancel_delay: float = 1.0  # [S] from CANCELING to CANCELLED
-    pay_password: str = "123456"  # [S] every payer's
+    pay_password: str = "123456"  # noqa: S105  # [S] every payer's
     pay_password_tries: int = 5  # [K] wrong ones in a row lock the pad
     pay_password_lock: float = 10_800.0  # [K]
     pay_slow_delay: float = 10.0  # [S] of a payment that stays in USERPAYING for a while

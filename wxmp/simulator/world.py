@@ -31,6 +31,7 @@ from wxmp.simulator.journal import Exchange, Journal, keep_body, mask_query, rul
 from wxmp.simulator.lint import Lint
 from wxmp.simulator.messages import errmsg
 from wxmp.simulator.overview import describe
+from wxmp.simulator.pay import notices
 from wxmp.simulator.phone import Phone
 from wxmp.simulator.policy import DAY, Policy
 from wxmp.simulator.routes import Call, Route
@@ -347,6 +348,7 @@ class World:
             for tag_id, name in ((0, "未分组"), (1, "黑名单"), (2, "星标组")):
                 account.tags[tag_id] = Tag(tag_id, name, group=True)
             self.state.accounts[appid] = account
+            self.announce()
             return account
 
     def add_template(self, title: str, content: str, *, appid: str | None = None, industry: int = 1) -> str:
@@ -688,9 +690,9 @@ class World:
 
     @property
     def settled(self) -> bool:
-        """Whether no push waits for its delivery and none is on its way."""
+        """Whether everything is delivered that is to be delivered now: pushes, and notices of payments."""
         with self.lock:
-            return self.callbacks.idle
+            return self.callbacks.idle and notices.idle(self)
 
     # --- faults -----------------------------------------------------------------------------------------------
 

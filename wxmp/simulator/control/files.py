@@ -44,8 +44,8 @@ POLICY: Final = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' blob:",
+        f"img-src 'self' data: blob: {LOOPBACK}",  # news pictures lie on the developer's own server
+        f"media-src 'self' blob: {LOOPBACK}",
         "font-src 'self'",
         "connect-src 'self'",
         "manifest-src 'self'",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from wxmp.simulator.control.reading import View, account_in, flag, number, settled, text, whole
+from wxmp.simulator.control.reading import View, account_in, flag, number, text, whole
 from wxmp.simulator.wire import JsonObject, WorldError, as_list, as_object
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def notices(world: World, request: WebRequest, _body: JsonObject) -> JsonObject:
 
     mchid = request.query_params.get("mchid") or None
     found = ledger.notice_attempts(world, mchid, since=whole(request, "since", 0))
-    return {"notices": [attrs.asdict(attempt) for attempt in found], "settled": settled(world)}
+    return {"notices": [attrs.asdict(attempt) for attempt in found], "settled": world.settled}
 
 
 def broadcasts(world: World, request: WebRequest, _body: JsonObject) -> JsonObject:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from starlette.requests import Request as WebRequest
 from starlette.responses import Response
 
-from wxmp.simulator.pay import notices
 from wxmp.simulator.wire import JsonObject, WorldError, as_object
 from wxmp.simulator.world import World
 
@@ -30,7 +29,6 @@ __all__ = [
     "number",
     "phone_in",
     "raw_endpoint",
-    "settled",
     "text",
     "whole",
 ]
@@ -142,12 +140,6 @@ async def answer_view(world: World, view: View, request: WebRequest, body: JsonO
     return answer if isinstance(answer, Response) else answer_json(answer)
 
 
-def settled(world: World) -> bool:
-    """Tell whether everything is delivered that is to be delivered now: pushes, and notices of payments."""
-    with world.lock:
-        return world.settled and notices.idle(world)
-
-
 async def settle(world: World, request: WebRequest) -> None:
     """Wait until everything is delivered, at most as many seconds as the query says in ``wait``."""
     wanted = request.query_params.get("wait", "0")
@@ -158,5 +150,5 @@ async def settle(world: World, request: WebRequest) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds if seconds > 0 else None):
             # The world is changed by any thread; a short look now and then needs no bridge to this loop.
-            while seconds > 0 and not settled(world):  # noqa: ASYNC110
+            while seconds > 0 and not world.settled:  # noqa: ASYNC110
                 await asyncio.sleep(WAIT_STEP)

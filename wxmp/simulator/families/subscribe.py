@@ -293,7 +293,9 @@ def send(call: Call) -> JsonObject:
     left = "a lasting consent" if consent.lasting else f"{consent.left} more allowed"
     call.why += f"; message {msgid} accepted ({left}), the report is due in {delay:.2f} s"
     where = "" if user.following else "in the service notices: the user does not follow the account"
-    entry = ChatEntry("to_user", "subscribe", template.title, dict(call.body), call.now, "subscribe", where)
+    # The phone shows the template's own captions, which the message does not carry.
+    shown: JsonObject = {**call.body, "template_content": template.content}
+    entry = ChatEntry("to_user", "subscribe", template.title, shown, call.now, "subscribe", where)
     people.chat(world, user, entry)
     return OK()
 
