@@ -184,7 +184,7 @@ def test_one_module_speaks_http() -> None:
     ("library", "homes"),
     [
         ("redis", {"wxmp._redis", "wxmp.tokens.redis"}),
-        ("cattrs", {"wxmp._wire", "wxmp.simulator.world"}),  # the simulator shares no code with the SDK
+        ("cattrs", {"wxmp._wire", "wxmp.simulator.snapshots"}),  # the simulator shares no code with the SDK
         ("tenacity", {"wxmp.retry"}),
         ("fastapi", {"wxmp.integrations.fastapi"}),
         ("aiohttp", {"wxmp.integrations.aiohttp"}),

@@ -69,6 +69,24 @@ document.querySelector("#buy").addEventListener("click", () => WeixinJSBridge.in
 </script>"""
 
 
+# A page that sets up the JS-SDK.
+CONFIG = """<!DOCTYPE html><meta charset="utf-8"><link rel="icon" href="data:,"><title>配置</title>
+<script src="{script}"></script><button id="scan">扫</button><p id="outcome"></p>
+<script>
+const say = (text) => document.querySelector("#outcome").textContent = text;
+wx.config({
+  appId: "{appid}", timestamp: 1700000000, nonceStr: "n1", signature: "{signature}", jsApiList: ["chooseWXPay"],
+});
+wx.ready(() => {
+  say("ready");
+  document.querySelector("#scan").addEventListener("click", () => wx.scanQRCode({
+    needResult: 1, success: (result) => say(result.resultStr), cancel: (result) => say(result.errMsg),
+  }));
+});
+wx.error((error) => say(error.errMsg));
+</script>"""
+
+
 def make_app(appid: str, pages: dict[str, str]) -> ASGIApplication:
     """Return the pushes' address, a page that users come back to after they have consented, and other pages."""
     pushes = make_hook(appid).asgi()

@@ -48,8 +48,34 @@ class Shop:
             "notify_url": "http://127.0.0.1:9/notify",
             "amount": {"total": total, "currency": "CNY"},
         }
-        body = json.dumps(wanted | more)
-        now, nonce = str(int(time.time())), f"nonce{number}"
+        return number, self._call(path, wanted | more)
+
+    def refund(self, number: str, refund: int, total: int) -> None:
+        """Give a part of the money of a paid order back."""
+        body = {
+            "out_trade_no": number,
+            "out_refund_no": f"R{number}",
+            "amount": {"refund": refund, "total": total, "currency": "CNY"},
+        }
+        self._call("/v3/refund/domestic/refunds", body)
+
+    def transfer(self, openid: str, amount: int) -> dict[str, str]:
+        """Offer money to somebody; return what a page hands to the phone."""
+        body = {
+            "appid": self.appid,
+            "out_bill_no": f"bill{next(NUMBERS):08d}",
+            "transfer_scene_id": "1000",
+            "openid": openid,
+            "transfer_amount": amount,
+            "transfer_remark": "新会员奖励",
+            "transfer_scene_report_infos": [{"info_type": "活动名称", "info_content": "新会员有礼"}],
+        }
+        answer = self._call("/v3/fund-app/mch-transfer/transfer-bills", body)
+        return {"mchId": self.merchant.mchid, "appId": self.appid, "package": answer["package_info"]}
+
+    def _call(self, path: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        body = json.dumps(wanted)
+        now, nonce = str(int(time.time())), f"nonce{next(NUMBERS)}"
         signature = self.sign("POST", path, now, nonce, body)
         parts = {
             "mchid": self.merchant.mchid,
@@ -70,7 +96,7 @@ class Shop:
         )
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
-        return number, found
+        return found
 
     def jsapi(self, prepay_id: str) -> dict[str, str]:
         """Return what the page hands to the phone."""

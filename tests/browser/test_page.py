@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.service import CHECKOUT
+from tests.browser.service import CHECKOUT, CONFIG
 from tests.browser.shop import Shop
 from tests.simulator.conftest import Desk
 from wxmp.simulator import Request, Simulator
@@ -19,6 +20,7 @@ from wxmp.simulator.jpeg import flat_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from playwright.sync_api import BrowserContext, Locator, Page
 
@@ -186,6 +188,155 @@ def test_template_card(page: Page, sim: Simulator, desk: Desk) -> None:
         expect(card).to_contain_text(text)
 
 
+def test_first_steps(page: Page, sim: Simulator) -> None:
+    """Without people and without a server the page says what to do, and each step is one tap away."""
+    start(page, sim)
+    expect(page.locator("#timeline-empty")).to_contain_text(f"WXMP_APPID={sim.account.appid}")
+    page.locator("#timeline-empty .text-link").click()
+    expect(page.locator("#callback-form [name=url]")).to_be_focused()
+    page.locator("#first-user").click()
+    expect(page.locator("#follow")).to_be_focused()
+    before = page.locator("#menu-bar").inner_text()
+    page.keyboard.press("Enter")
+    expect(page.locator("#unfollow")).to_be_visible()
+    expect(page.locator("#menu-bar")).not_to_have_text(before)
+
+
+@pytest.mark.usefixtures("service")
+def test_many_people(page: Page, sim: Simulator, desk: Desk) -> None:
+    """Among many people somebody is found by name; only new lines are news, and a window that is over goes away."""
+    people = [sim.world.user(f"人{number:02d}") for number in range(12)]
+    for phone in people:
+        phone.follow()
+    assert sim.wait_until_settled()
+    start(page, sim)
+    page.locator("#people-open").click()
+    expect(page.locator("#people-list [data-openid]")).to_have_count(12)
+    page.keyboard.type("人07")
+    expect(page.locator("#people-list [data-openid]")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.locator("#phone-list [aria-selected=true]")).to_have_text(re.compile("人07"))
+    expect(page.locator("#people-open")).to_be_focused()
+    desk.post(
+        "/cgi-bin/qrcode/create", {"action_name": "QR_LIMIT_STR_SCENE", "action_info": {"scene": {"scene_str": "a"}}}
+    )
+    people[3].say("有人吗")
+    expect(page.locator(f'#phone-list [data-openid="{people[3].openid}"] .unread')).to_have_count(1)
+    expect(page.locator("#phone-list .unread")).to_have_count(1)
+    expect(page.locator("#windows .chip")).to_have_count(1)
+    sim.advance(3600)
+    expect(page.locator("#windows .chip")).to_have_count(0)
+
+
+def test_what_is_covered_is_out_of_reach(page: Page, sim: Simulator, service: Service) -> None:
+    """Below the phone's browser and its sheets nothing can be reached, and the focus comes back afterwards."""
+    start(page, sim)
+    follow(page)
+    focus = "document.activeElement.id"
+    for opener, layer in (("#attach", "#sheet"), ("#scan-open", "#sheet")):
+        page.locator(opener).click()
+        expect(page.locator(layer)).to_be_visible()
+        assert page.locator("#composer").evaluate("(element) => element.inert") is True
+        page.keyboard.press("Escape")
+        expect(page.locator(layer)).to_be_hidden()
+        assert page.evaluate(focus) == opener[1:]
+    scan_text(page, f"{service.base}/landing")
+    expect(page.frame_locator("#browser-frame").locator("#landed")).to_be_visible()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('#composer, #menu-row, .chat-head')") is None
+    page.locator("#browser-close").focus()
+    page.keyboard.press("Escape")
+    expect(page.locator("#browser")).to_be_hidden()
+    assert page.evaluate(focus) == "scan-open"
+    assert page.locator("#composer").evaluate("(element) => element.inert") is False
+
+
+@pytest.mark.usefixtures("service")
+def test_chat_stays_at_its_end(page: Page, sim: Simulator) -> None:
+    """Neither another size nor another view moves the chat from its newest line; the reader's own scrolling does."""
+    start(page, sim)
+    follow(page)
+    phone = sim.world.user("爱丽丝")
+    for number in range(15):
+        phone.say(f"第{number}行")
+    expect(line(page, "reply")).to_contain_text("第14行")
+    left = "(box) => box.scrollHeight - box.scrollTop - box.clientHeight"
+    page.set_viewport_size({"width": 390, "height": 700})
+    page.locator('#tabs [data-tab="timeline"]').click()
+    phone.say("来了吗")
+    page.locator('#tabs [data-tab="phone"]').click()
+    expect(line(page, "reply")).to_contain_text("来了吗")
+    page.set_viewport_size({"width": 640, "height": 400})
+    expect(line(page, "reply")).to_be_in_viewport()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(line(page, "reply")).to_be_in_viewport()
+    page.locator("#chat-scroll").evaluate("(box) => { box.scrollTop = 0; }")
+    expect(page.locator("#chat-scroll")).to_have_attribute("data-end", "false")
+    phone.say("再来")
+    expect(line(page, "reply")).to_contain_text("再来")
+    assert page.locator("#chat-scroll").evaluate(left) > 100
+
+
+def test_subscription_popup(page: Page, sim: Simulator, desk: Desk) -> None:
+    """The popup lists the account's templates; the answer of the person at the phone becomes an event."""
+    added = desk.post("/wxaapi/newtmpl/addtemplate", {"tid": "1221", "kidList": [2, 3], "sceneDesc": "付款"})
+    start(page, sim)
+    follow(page)
+    page.locator("#attach").click()
+    page.locator('[data-attach="subscribe"]').click()
+    row = page.locator(f'#popup [data-template="{added["priTmplId"]}"]')
+    row.locator("input[value=reject]").check()
+    row.locator("input[value=accept]").check()
+    page.locator("#popup-done").click()
+    expect(page.locator('#chat [data-kind="subscribe_msg_popup_event"]')).to_be_visible()
+    assert sim.account.outreach.consents[openid_of(page)][added["priTmplId"]].left == 1
+
+
+def test_config_of_a_page(page: Page, sim: Simulator, service: Service, desk: Desk) -> None:
+    """A page's wx.config is ready with a right signature and told of a wrong one; the person at the page hears why."""
+    start(page, sim)
+    follow(page)
+    ticket = desk.get("/cgi-bin/ticket/getticket", type="jsapi")["ticket"]
+    signed = f"jsapi_ticket={ticket}&noncestr=n1&timestamp=1700000000&url={service.base}/config"
+    right = hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
+    for signature, outcome in ((right, "ready"), ("0" * 40, "config:fail, invalid signature")):
+        values = {"{script}": f"{sim.url}/_sim/page/jweixin.js", "{appid}": sim.account.appid, "{signature}": signature}
+        text = CONFIG
+        for name, value in values.items():
+            text = text.replace(name, value)
+        service.pages["/config"] = text
+        scan_text(page, f"{service.base}/config#/part")
+        frame = page.frame_locator("#browser-frame")
+        expect(frame.locator("#outcome")).to_have_text(outcome)
+        if outcome == "ready":
+            frame.locator("#scan").click()
+            page.locator("#scan-input").press("Escape")
+            expect(frame.locator("#outcome")).to_have_text("scanQRCode:cancel")
+            frame.locator("#scan").click()
+            page.locator("#scan-input").fill("茶-42")
+            page.locator("#scan-go").click()
+            expect(frame.locator("#outcome")).to_have_text("茶-42")
+        page.locator("#browser-close").click()
+    expect(page.locator("#toasts")).to_contain_text("jsapi_ticket")
+
+
+def test_no_consent_from_the_menu(page: Page, sim: Simulator, service: Service, desk: Desk) -> None:
+    """A follower who comes from the menu is sent on without being asked; whoever scans the same address is asked."""
+    query = f"appid={sim.account.appid}&redirect_uri={quote(service.base + '/landing', safe='')}"
+    address = f"https://open.weixin.qq.com/connect/oauth2/authorize?{query}"
+    address += "&response_type=code&scope=snsapi_userinfo&state=s1#wechat_redirect"
+    desk.post("/cgi-bin/menu/create", {"button": [{"type": "view", "name": "我的", "url": address}]})
+    start(page, sim)
+    follow(page)
+    page.locator("#menu-bar [data-menu-key]").click()
+    frame = page.frame_locator("#browser-frame")
+    expect(frame.locator("#landed")).to_have_text("code given, state s1")
+    page.locator("#browser-close").click()
+    scan_text(page, address)
+    expect(frame.locator("#oauth-allow")).to_be_visible()
+
+
 def test_consent(page: Page, sim: Simulator, service: Service) -> None:
     """An authorisation address is opened in the phone's browser, consented to, and leads back with a code."""
     start(page, sim)
@@ -240,8 +391,19 @@ def test_pay_by_code(page: Page, sim: Simulator, shop: Shop) -> None:
     expect(line(page, "pay")).to_contain_text("12.34")
 
 
-@pytest.mark.parametrize(("tap", "outcome"), [("confirm", "ok"), ("cancel", "cancel")])
-def test_pay_in_a_page(page: Page, sim: Simulator, service: Service, shop: Shop, tap: str, outcome: str) -> None:
+def test_refund_says_what_came_back(page: Page, sim: Simulator, shop: Shop) -> None:
+    """The voucher of a partial refund shows its own amount, not the order's."""
+    start(page, sim)
+    follow(page)
+    number, answer = shop.order("native", 1999)
+    sim.world.user("爱丽丝").pay(answer["code_url"], password="123456")
+    expect(line(page, "pay").locator(".amount")).to_have_text("¥19.99")
+    shop.refund(number, 999, 1999)
+    sim.advance(86_400)
+    expect(page.locator("#chat .amount")).to_have_text(["¥19.99", "¥9.99"])
+
+
+def test_pay_in_a_page(page: Page, sim: Simulator, service: Service, shop: Shop) -> None:
     """A shop's page in the phone's browser asks for the money through the bridge, and hears how it ended."""
     start(page, sim)
     follow(page)
@@ -253,11 +415,36 @@ def test_pay_in_a_page(page: Page, sim: Simulator, service: Service, shop: Shop,
     frame = page.frame_locator("#browser-frame")
     frame.locator("#buy").click()
     expect(page.locator("#pay-amount")).to_have_text(re.compile(r"1\.00"))
-    if tap == "confirm":
-        page.locator("#pay-password").fill("123456")
-    page.locator(f"#pay-{tap}").click()
-    expect(frame.locator("#outcome")).to_have_text(f"get_brand_wcpay_request:{outcome}")
-    assert shop.state(number) == ("SUCCESS" if outcome == "ok" else "NOTPAY")
+    page.locator("#pay-cancel").click()
+    expect(frame.locator("#outcome")).to_have_text("get_brand_wcpay_request:cancel")
+    assert shop.state(number) == "NOTPAY"
+    frame.locator("#buy").click()
+    page.locator("#pay-password").fill("123456")
+    page.locator("#pay-confirm").click()
+    expect(frame.locator("#outcome")).to_have_text("get_brand_wcpay_request:ok")
+    assert shop.state(number) == "SUCCESS"
+
+
+def test_transfer_in_a_page(page: Page, sim: Simulator, service: Service, shop: Shop) -> None:
+    """A page offers money: the sheet says how much; left by Esc the page hears "cancel", taken it becomes a voucher."""
+    start(page, sim)
+    follow(page)
+    params = json.dumps(shop.transfer(openid_of(page), 888))
+    script = f"{sim.url}/_sim/page/jweixin.js"
+    text = CHECKOUT.replace("getBrandWCPayRequest", "requestMerchantTransfer")
+    service.pages["/gift"] = text.replace("{script}", script).replace("{params}", params)
+    scan_text(page, f"{service.base}/gift")
+    frame = page.frame_locator("#browser-frame")
+    frame.locator("#buy").click()
+    expect(page.locator("#sheet .amount")).to_have_text("¥8.88")
+    page.locator("#transfer-take").press("Escape")
+    expect(frame.locator("#outcome")).to_have_text("requestMerchantTransfer:cancel")
+    frame.locator("#buy").click()
+    page.locator("#transfer-take").click()
+    expect(frame.locator("#outcome")).to_have_text("requestMerchantTransfer:ok")
+    page.locator("#browser-close").click()
+    expect(line(page, "pay").locator(".amount")).to_have_text("¥8.88")
+    assert not page.locator("#toasts .bad").count()
 
 
 # ---- the timeline
@@ -462,19 +649,19 @@ def test_language(page: Page, sim: Simulator) -> None:
     page.locator("#lang").click()
     expect(page.locator("html")).not_to_have_attribute("lang", before or "")
     expect(page.locator('[data-t="clock.title"]')).not_to_have_text(follow_text)
+    for part in ("#broadcasts", "#quotas", "#tokens", "#fault-list", "#merchants", "#lint", "#callback"):
+        expect(page.locator(part)).to_contain_text(re.compile("[\u4e00-\u9fff]"))
     after = page.locator("html").get_attribute("lang") or ""
     page.reload()
     expect(page.locator("html")).to_have_attribute("lang", after)
 
 
-@pytest.mark.parametrize(("locale", "language"), [("zh-CN", "zh"), ("en-GB", "en"), ("de-DE", "en")])
-def test_first_language(
-    open_context: Callable[..., tuple[BrowserContext, Watched]], sim: Simulator, locale: str, language: str
-) -> None:
+def test_first_language(open_context: Callable[..., tuple[BrowserContext, Watched]], sim: Simulator) -> None:
     """The first visit is in Chinese for Chinese browsers, in English for all others."""
-    page = open_context(locale=locale)[0].new_page()
-    start(page, sim)
-    expect(page.locator("html")).to_have_attribute("lang", re.compile(f"^{language}"))
+    for locale, language in (("zh-CN", "zh"), ("de-DE", "en")):
+        page = open_context(locale=locale)[0].new_page()
+        start(page, sim)
+        expect(page.locator("html")).to_have_attribute("lang", re.compile(f"^{language}"))
 
 
 def test_theme(page: Page, sim: Simulator) -> None:
@@ -568,6 +755,7 @@ def test_reconnect(watched_page: tuple[Page, Watched], sim: Simulator) -> None:
     watched.allow("ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|net::")
     start(page, sim)
     follow(page, "从前")
+    page.locator("#attach").click()
     port = sim.port
     sim.stop()
     expect(page.locator("#connection")).to_have_attribute("data-state", "lost")
@@ -576,15 +764,26 @@ def test_reconnect(watched_page: tuple[Page, Watched], sim: Simulator) -> None:
         expect(page.locator("#connection")).to_have_attribute("data-state", "live", timeout=15_000)
         expect(page.locator("#phone-list")).to_contain_text("后来")
         expect(page.locator("#phone-list")).not_to_contain_text("从前")
+        expect(page.locator("#sheet")).to_be_hidden()
 
 
-def test_reset(page: Page, sim: Simulator) -> None:
-    """A world that starts again from nothing is shown as such."""
+def test_save_reset_load(page: Page, sim: Simulator, tmp_path: Path) -> None:
+    """A world is saved, begun anew and loaded again; the page shows each as it is."""
     start(page, sim)
-    follow(page)
-    sim.reset()
+    follow(page, "旧友")
+    with page.expect_download() as saving:
+        page.locator("#world-save").click()
+    saving.value.save_as(tmp_path / "world.json")
+    page.locator("#scan-open").click()
+    page.locator("#world-reset").click()
+    page.locator("#world-reset").click()
     expect(page.locator("#phone-list [data-openid]")).to_have_count(0)
     expect(page.locator("#chat > *")).to_have_count(0)
+    expect(page.locator("#sheet")).to_be_hidden()
+    expect(page.locator("#first-user")).to_be_visible()
+    page.locator("#world-load").set_input_files(tmp_path / "world.json")
+    expect(page.locator("#phone-list")).to_contain_text("旧友")
+    expect(page.locator("#unfollow")).to_be_visible()
 
 
 WIDE = "() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"

@@ -325,6 +325,26 @@ def test_real_clock_has_gone_on_meanwhile(tmp_path):
         assert abs(state_of(told)["now"] - time.time()) < 60
 
 
+def test_rules_are_kept_in_the_state(tmp_path):
+    """The rules of one run are those of the next, without naming them again; an option still changes them."""
+    state = tmp_path / "world.json"
+    for options, life in ((["--policy", "token_life=77"], 77), ([], 77), (["--policy", "token_life=88"], 88), ([], 88)):
+        with running("--json", "--frozen", "--state", str(state), *options) as process:
+            told = json.loads(process.stdout.readline())
+            token = fetch(told["url"], told["appid"], told["secret"])
+            act(told, "/clock", advance=life)
+            finish(process)
+        assert token["expires_in"] == life
+        assert json.loads(state.read_text())["policy"] == {"token_life": life}
+    document = json.loads(state.read_text())
+    del document["policy"]  # as it was written before rules were kept
+    state.write_text(json.dumps(document))
+    with running("--json", "--frozen", "--state", str(state)) as process:
+        told = json.loads(process.stdout.readline())
+        assert fetch(told["url"], told["appid"], told["secret"])["expires_in"] == 7200
+        finish(process)
+
+
 def test_state_that_cannot_be_written_is_told(tmp_path):
     """A state that cannot be kept is not lost silently, and no half file stays."""
     folder = tmp_path / "gone"
@@ -335,6 +355,9 @@ def test_state_that_cannot_be_written_is_told(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 1
         assert process.stderr.read().startswith("The state cannot be written: ")
+
+
+STATES = ("other", "old", "rules")
 
 
 @pytest.mark.parametrize(
@@ -350,6 +373,8 @@ def test_state_that_cannot_be_written_is_told(tmp_path):
         (["--scenario", "{binary}"], "binary.yaml is no text in UTF-8"),
         (["--state", "{broken}"], "broken.yaml holds no state of a simulator"),
         (["--state", "{other}"], "other.json: not a snapshot of version"),
+        (["--state", "{old}"], "old.json: not a snapshot of version 1: it has version 0; choose another --state file"),
+        (["--state", "{rules}"], "rules.json: its policy cannot be read"),
         (["--state", "no-such-folder/x.json"], "there is no folder no-such-folder"),
         (["--state", "{dir}"], "Is a directory"),
     ],
@@ -360,7 +385,9 @@ def test_mistakes_are_one_sentence(arguments, part, tmp_path):
     (tmp_path / "accounts.yaml").write_text("accounts: [{name: a}]\n")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "other.json").write_text("{}")
-    names = {"{dir}": str(tmp_path), "{other}": str(tmp_path / "other.json")}
+    (tmp_path / "old.json").write_text('{"version": 0}')
+    (tmp_path / "rules.json").write_text('{"version": 1, "policy": {"token_life": "soon"}}')
+    names = {"{dir}": str(tmp_path)} | {f"{{{name}}}": str(tmp_path / f"{name}.json") for name in STATES}
     names |= {f"{{{name}}}": str(tmp_path / f"{name}.yaml") for name in ("broken", "accounts", "binary")}
     done = run(*(names.get(argument, argument) for argument in arguments))
     assert done.returncode == 1

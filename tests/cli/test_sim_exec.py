@@ -229,3 +229,37 @@ def unused_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+MERCHANT = """
+import json, os, stat, sys
+found = {name: value for name, value in os.environ.items() if name.startswith("WXMP_PAY_")}
+files = [value for name, value in found.items() if name.endswith("_FILE")]
+found["modes"] = [stat.S_IMODE(os.stat(path).st_mode) for path in files]
+found["folder"] = stat.S_IMODE(os.stat(os.path.dirname(files[0])).st_mode)
+found["heads"] = [open(path).readline().strip() for path in files]
+print(json.dumps(found))
+sys.exit(5)
+"""
+
+
+def test_pay_makes_a_merchant():
+    """With --pay the command finds a merchant: numbers in variables, keys in files that are gone after it."""
+    done = run("--pay", "--", sys.executable, "-c", MERCHANT)
+    assert (done.returncode, done.stderr) == (5, "")
+    found = json.loads(done.stdout)
+    assert found["WXMP_PAY_MCHID"].isdecimal()
+    assert len(found["WXMP_PAY_API_V3_KEY"]) == 32
+    assert len(found["WXMP_PAY_SERIAL"]) == 40
+    assert found["WXMP_PAY_PUBLIC_KEY_ID"].startswith("PUB_KEY_ID_")
+    assert (found["modes"], found["folder"]) == ([0o600, 0o600], 0o700)
+    assert sorted(found["heads"]) == ["-----BEGIN PRIVATE KEY-----", "-----BEGIN PUBLIC KEY-----"]
+    for name in ("WXMP_PAY_PRIVATE_KEY_FILE", "WXMP_PAY_PUBLIC_KEY_FILE"):
+        assert not os.path.exists(found[name])
+        assert not os.path.exists(os.path.dirname(found[name]))
+
+
+def test_without_pay_there_is_no_merchant():
+    """Keys cost time: nothing is made that nobody asked for."""
+    code = "import os; print([name for name in os.environ if name.startswith('WXMP_PAY_')])"
+    assert run("--", sys.executable, "-c", code).stdout == "[]\n"

@@ -19,6 +19,8 @@ from wxmp.simulator import Simulator
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from wxmp.simulator import Phone
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ADDRESS = "WXMP_PEERS"
@@ -129,6 +131,11 @@ def content(answer: dict[str, Any]) -> bytes:
     return base64.b64decode(answer["$bytes"])
 
 
+def settle(simulator: Simulator) -> None:
+    """Wait until everything is delivered: pushes, and notices of payments."""
+    assert simulator.wait_until_settled()
+
+
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Certificates for the platform's hosts that only this run trusts."""
@@ -140,6 +147,14 @@ def simulator() -> Iterator[Simulator]:
     """One simulator for all tests of a module, with three followers."""
     with Simulator(seed=4, followers=3) as running:
         yield running
+
+
+@pytest.fixture
+def payer(simulator: Simulator) -> Phone:
+    """A follower who will pay."""
+    phone = simulator.phone()
+    phone.follow()
+    return phone
 
 
 @pytest.fixture(scope="module")

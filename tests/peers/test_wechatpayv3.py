@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.peers.conftest import Peer, content
+from tests.peers.conftest import Peer, content, settle
 from wxmp.simulator.pay.ledger import add_merchant
 
 if TYPE_CHECKING:
@@ -68,19 +68,6 @@ def peer(
 def mode(request: pytest.FixtureRequest) -> str:
     """How answers and notices are verified."""
     return str(request.param)
-
-
-@pytest.fixture
-def payer(simulator: Simulator) -> Phone:
-    """A follower who will pay."""
-    phone = simulator.phone()
-    phone.follow()
-    return phone
-
-
-def settle(simulator: Simulator) -> None:
-    """Wait until all notices are delivered."""
-    assert simulator.wait_for(lambda world: world.settled)
 
 
 def ask(peer: Peer, name: str, *args: Any, **more: Any) -> tuple[int, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.peers.conftest import NEXT, Peer, PeerError
+from tests.peers.conftest import NEXT, Peer, PeerError, settle
 from wxmp.simulator.pay.ledger import add_merchant
 
 if TYPE_CHECKING:
@@ -51,19 +51,6 @@ def peer(
     peer = start("wechatpy_pay_peer.py", str(path), path=(NEXT,) if request.param == "2.0" else ())
     assert peer("version").startswith(request.param)
     return peer
-
-
-@pytest.fixture
-def payer(simulator: Simulator) -> Phone:
-    """A follower who will pay."""
-    phone = simulator.phone()
-    phone.follow()
-    return phone
-
-
-def settle(simulator: Simulator) -> None:
-    """Wait until all notices are delivered."""
-    assert simulator.wait_for(lambda world: world.settled)
 
 
 def order(peer: Peer, payer: Phone, **more: Any) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.peers.conftest import Peer, PeerError, content, file
+from tests.peers.conftest import Peer, PeerError, content, file, settle
 from wxmp.simulator.jpeg import flat_jpeg
 
 if TYPE_CHECKING:
@@ -47,10 +47,6 @@ def served(request: pytest.FixtureRequest, peer: Peer, simulator: Simulator) -> 
     url = peer("plain" if request.param == "plain" else "safe")
     simulator.set_callback(url, token=TOKEN, encoding_aes_key=key, mode=request.param)
     return str(request.param)
-
-
-def settle(simulator: Simulator) -> None:
-    assert simulator.wait_until_settled()
 
 
 # ---- the client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -59,6 +60,30 @@ class Desk:
     def use(self, token: str) -> int:
         """Use a token and return the errcode."""
         return self.get("/cgi-bin/getcallbackip", token).get("errcode", 0)
+
+
+class Bugs(logging.Handler):
+    """Collects what the simulator says about bugs of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one line, if it is about a bug."""
+        text = record.getMessage()
+        if text.startswith("a bug of the simulator"):
+            self.told.append(text)
+
+
+@pytest.fixture(autouse=True)
+def no_bugs() -> Iterator[None]:
+    """A bug in a handler is answered, so that no test may overlook one: every test fails that meets one."""
+    logger, bugs = logging.getLogger("wxmp.simulator"), Bugs()
+    logger.addHandler(bugs)
+    yield
+    logger.removeHandler(bugs)
+    assert bugs.told == []
 
 
 @pytest.fixture

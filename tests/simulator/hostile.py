@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING, Any
 
 from wxmp.simulator import Clock, Request, World
@@ -50,3 +51,16 @@ def lively_world() -> tuple[World, str, dict[str, str]]:
     words = {"<user>": openid, "<template>": world.add_template("t", "{{thing1.DATA}}")}
     world.handle(Request("POST", "/cgi-bin/tags/create", {"access_token": str(token)}, b'{"tag":{"name":"tag"}}'))
     return world, str(token), words
+
+
+def spoilt_bodies(goods: list[dict[str, Any]], words: dict[str, str]) -> Iterator[bytes]:
+    """Yield each good body with real ids for its words, then with each of its values replaced by each hostile one."""
+    for good in goods:
+        text = json.dumps(good)
+        for word, real in words.items():
+            text = text.replace(word, real)
+        body = json.loads(text)
+        yield text.encode()
+        for place in places(body):
+            for value in HOSTILE:
+                yield json.dumps(spoil(body, place, value)).encode()

@@ -8,14 +8,16 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from tests.simulator.pay.merchant import Shop
-from wxmp.simulator import library
+from wxmp.simulator import library, staff
 from wxmp.simulator.control import files
 from wxmp.simulator.jpeg import flat_jpeg
 from wxmp.simulator.overview import describe_phones, phone_revisions
 from wxmp.simulator.pay.ledger import add_merchant, default_merchant
+from wxmp.simulator.state import OAuthGrant
 
 if TYPE_CHECKING:
     import httpx
@@ -674,3 +676,98 @@ def test_whoever_watches_hears_of_every_change(control: Any, world: World):
     heard.clear()
     control("GET", "/state")
     assert not heard
+
+
+# --- staff and automatic replies ----------------------------------------------------------------------------------
+
+
+def test_staff_at_work(control: Any, desk: Desk, world: World, openid: str):
+    """Somebody accepts an invitation, comes on line, takes a user over, writes, hands on, and ends it."""
+    world.policy = attrs.evolve(world.policy, kf_invite_delay=None, kf_online_when_bound=False)
+    person = world.person_of(desk.account.users[openid]).wechat_id
+    for name in ("anna@shop", "ben@shop"):
+        assert desk.post("/customservice/kfaccount/add", {"kf_account": name, "nickname": "n"})["errcode"] == 0
+        body = {"kf_account": name, "invite_wx": person if name.startswith("anna") else "wxid_000002"}
+        world.create_followers(1)
+        assert desk.post("/customservice/kfaccount/inviteworker", body)["errcode"] == 0
+    control("POST", "/staff/anna@shop/invitation", {})
+    shown = control("POST", "/staff/ben@shop/invitation", {"accept": True})
+    assert [(agent["wx"], agent["online"]) for agent in shown["agents"]] == [(person, False), ("wxid_000002", False)]
+    session = {"kf_account": "anna@shop", "openid": openid}
+    assert desk.post("/customservice/kfsession/create", session)["errcode"] == 65415
+    control("POST", "/staff/anna@shop/online")
+    control("POST", "/staff/ben@shop/online", {"online": True})
+    assert desk.post("/customservice/kfsession/create", session)["errcode"] == 0
+    shown = control("POST", f"/sessions/{openid}/say", {"text": "您好"})
+    assert (shown["records"][-1]["text"], shown["records"][-1]["worker"]) == ("您好", "anna@shop")
+    assert world.chat(openid)[-1].content == "您好"
+    shown = control("POST", f"/sessions/{openid}/switch", {"kf_account": "ben@shop"})
+    assert [one["kf_account"] for one in shown["sessions"]] == ["ben@shop"]
+    assert control("POST", f"/sessions/{openid}/close", {})["sessions"] == []
+    assert control("POST", "/staff/ben@shop/online", {"online": False})["agents"][1]["online"] is False
+    assert [push.name for push in world.pushes()] == ["kf_create_session", "kf_switch_session", "kf_close_session"]
+
+
+def test_staff_is_shown_and_switched_off(control: Any, desk: Desk, world: World, openid: str):
+    """The queue and the end of the record are shown; without the customer service the interface answers 65400."""
+    staff.hand_over(world, desk.account, openid, {"MsgType": "transfer_customer_service"}, {}, world.now())
+    shown = control("GET", "/staff", records="0", appid=desk.account.appid)
+    assert (shown["enabled"], shown["waiting"], shown["records"]) == (
+        True,
+        [{"openid": openid, "since": world.now()}],
+        [],
+    )
+    assert control("POST", "/staff", {"enabled": False})["enabled"] is False
+    assert desk.get("/cgi-bin/customservice/getkflist")["errcode"] == 65400
+
+
+def test_an_invitation_can_be_refused_and_runs_out(control: Any, desk: Desk, world: World, openid: str):
+    """A refused invitation binds nobody; one that nobody answered is over after its time."""
+    world.policy = attrs.evolve(world.policy, kf_invite_delay=None)
+    body = {"kf_account": "a@shop", "invite_wx": world.person_of(desk.account.users[openid]).wechat_id}
+    desk.post("/customservice/kfaccount/add", body | {"nickname": "n"})
+    desk.post("/customservice/kfaccount/inviteworker", body)
+    (agent,) = control("POST", "/staff/a@shop/invitation", {"accept": False})["agents"]
+    assert (agent["invitation"], agent["wx"]) == ("rejected", "")
+    desk.post("/customservice/kfaccount/inviteworker", body)
+    world.advance(8 * 86_400)
+    assert control("GET", "/staff")["agents"][0]["invitation"] == "expired"
+    control("POST", "/staff/a@shop/invitation", {}, status=400)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/staff/nobody@shop/online", {}),
+        ("/staff/nobody@shop/invitation", {}),
+        ("/staff", {"enabled": 1}),
+        ("/sessions/{openid}/say", {"text": "x"}),
+        ("/sessions/{openid}/say", {}),
+        ("/sessions/{openid}/switch", {"kf_account": "a@shop"}),
+        ("/sessions/{openid}/close", {}),
+        ("/autoreply", {"rules": []}),
+        ("/autoreply", {"rules": {}, "appid": "wxnobody"}),
+    ],
+)
+def test_staff_that_cannot_be(control: Any, openid: str, path: str, body: Any):
+    """Unknown agents, users in no session, rules that are none: a sentence says so."""
+    assert control("POST", path.format(openid=openid), body, status=400)["error"]
+
+
+def test_automatic_replies(control: Any, desk: Desk):
+    """The rules of the console are what the interface shows."""
+    rules = {"message_default_autoreply_info": {"type": "text", "content": "在的"}}
+    assert control("POST", "/autoreply", {"rules": rules}) == {"rules": rules} == control("GET", "/autoreply")
+    answer = desk.get("/cgi-bin/get_current_autoreply_info")
+    assert (answer["is_autoreply_open"], answer["is_add_friend_reply_open"]) == (1, 0)
+    assert answer["message_default_autoreply_info"]["content"] == "在的"
+
+
+def test_passwords_and_permissions(control: Any, desk: Desk, world: World, openid: str):
+    """A user changes the password, and withdraws what pages were allowed."""
+    desk.account.refresh_tokens["r"] = OAuthGrant(openid, "snsapi_base", world.now() + 60)
+    control("POST", f"/users/{openid}/change_password", {})
+    assert desk.account.refresh_tokens["r"].revoked
+    control("POST", f"/users/{openid}/revoke_authorization", {"info": "206"})
+    assert world.pushes()[-1].fields["RevokeInfo"] == "206"
+    assert desk.account.refresh_tokens == {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.hostile import HOSTILE, lively_world, places, spoil
+from tests.simulator.hostile import lively_world, spoilt_bodies
 from wxmp.simulator import Request, library, outreach
 from wxmp.simulator.families import autoreply, datacube, kf, mass, shorturl, subscribe
 from wxmp.simulator.formats import sample
@@ -94,20 +94,13 @@ def test_every_value_of_every_body_may_be_hostile(path):
     """Each value of a good body is replaced by each hostile one: an answer every time, never an exception."""
     world, token, words = prepared()
     openid = words["<user>"]
-    for good in GOOD[path]:
-        text = json.dumps(good)
-        for word, real in words.items():
-            text = text.replace(word, real)
-        body = json.loads(text)
-        for place in places(body):
-            for value in [*HOSTILE, ...]:
-                world.user_writes(openid, "hi")
-                world.phone(openid).answer_popup({words["<subscription>"]: "accept"})
-                world.account.counters.clear()
-                raw = json.dumps(body if value is ... else spoil(body, place, value)).encode()
-                reply = world.handle(Request("POST", path, {"access_token": token, "kf_account": "k"}, raw))
-                assert reply.status == 200
-                assert isinstance(reply.errcode, int)
+    for raw in spoilt_bodies(GOOD[path], words):
+        world.user_writes(openid, "hi")
+        world.phone(openid).answer_popup({words["<subscription>"]: "accept"})
+        world.account.counters.clear()
+        reply = world.handle(Request("POST", path, {"access_token": token, "kf_account": "k"}, raw))
+        assert reply.status == 200
+        assert isinstance(reply.errcode, int)
     world.advance(4000)
     world.restore(json.loads(json.dumps(world.snapshot())))
 

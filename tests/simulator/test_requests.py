@@ -7,9 +7,9 @@ import json
 import httpx
 import pytest
 
-from wxmp.simulator import Request, World
-from wxmp.simulator import world as world_module
-from wxmp.simulator.routes import Call, Route
+from wxmp.simulator import Request, World, gateway, snapshots
+from wxmp.simulator.families import ROUTES
+from wxmp.simulator.routes import Call, Route, RouteTable
 from wxmp.simulator.wire import Refusal, parse_form
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_form_is_refused(body, kind):
 
 @pytest.fixture
 def extra_routes(monkeypatch):
-    """Two routes on one path, a pattern, an exact path within it, and one that takes forms."""
+    """Two routes on one path, a pattern, an exact path within it, and one that takes forms: in every world."""
 
     def told(call: Call):
         text = {name: file.filename for name, file in call.form.files.items()}
@@ -65,24 +65,20 @@ def extra_routes(monkeypatch):
     def raw(call: Call):
         return {"raw": len(call.request.body), "kind": call.request.content_type}
 
-    exact = {
-        "/t/both": [
-            Route("GET", "/t/both", told, auth="none"),
-            Route("POST", "/t/both", raw, auth="none", takes="raw"),
-        ],
-        "/t/a/exact": [Route("GET", "/t/a/exact", lambda _call: {"exact": True}, auth="none")],
-        "/t/form": [Route("POST", "/t/form", told, auth="none", takes="form")],
-        "/v9/pay": [Route("GET", "/v9/pay", told, auth="none", host="mch")],
-    }
-    route = Route("GET", "/t/{first_part}/{second}", told, auth="none")
-    assert route.pattern is not None
-    monkeypatch.setattr(world_module, "EXACT_ROUTES", world_module.EXACT_ROUTES | exact)
-    monkeypatch.setattr(world_module, "PATTERN_ROUTES", [(route, route.pattern)])
+    routes = (
+        Route("GET", "/t/both", told, auth="none"),
+        Route("POST", "/t/both", raw, auth="none", takes="raw"),
+        Route("GET", "/t/a/exact", lambda _call: {"exact": True}, auth="none"),
+        Route("POST", "/t/form", told, auth="none", takes="form"),
+        Route("GET", "/t/{first_part}/{second}", told, auth="none"),
+        Route("GET", "/v9/pay", told, auth="none", host="mch"),
+    )
+    monkeypatch.setattr(gateway, "ENDPOINTS", RouteTable((*ROUTES, *routes)))
 
 
 @pytest.mark.usefixtures("extra_routes")
 class TestRoutes:
-    def test_parts_of_the_path(self, world):
+    def test_parts_of_the_path(self, world: World):
         """Parts in braces match up to the next slash, and the handler gets them."""
         assert world.handle(Request("GET", "/t/x.y/z")).json()["path"] == {"first_part": "x.y", "second": "z"}
         assert world.handle(Request("GET", "/t/x/y/z")).errcode == 40066
@@ -138,7 +134,7 @@ def test_bytes_survive_a_snapshot(world):
     """A snapshot is JSON, and bytes in the state come back from it."""
     text = json.dumps(world.snapshot())
     world.restore(json.loads(text))
-    converter = world_module.snapshot_converter()
+    converter = snapshots.converter()
     assert converter.structure(converter.unstructure(b"\x00\xff"), bytes) == b"\x00\xff"
 
 

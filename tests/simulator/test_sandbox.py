@@ -15,8 +15,7 @@ import pytest
 
 from tests.simulator.developer import Developer, text_reply, xml_fields
 from wxmp.simulator import AddressCheckError, CallbackError, Clock, Policy, WorldError
-from wxmp.simulator.app import PLATFORM_HOSTS, read_request
-from wxmp.simulator.inprocess import HOSTS
+from wxmp.simulator.app import read_request
 from wxmp.simulator.inprocess import read_request as read_httpx_request
 from wxmp.simulator.pay.notices import queue
 from wxmp.simulator.sandbox import Sandbox, SandboxOptions
@@ -121,11 +120,6 @@ def test_foreign_hosts_are_not_served(sandbox):
     assert sandbox.journal == []
 
 
-def test_all_hosts_of_the_server_are_known_in_process():
-    """The two ways in know the same hosts."""
-    assert PLATFORM_HOSTS.items() <= HOSTS.items()
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -135,6 +129,8 @@ def test_all_hosts_of_the_server_are_known_in_process():
         "http://localhost:8080/open/connect/oauth2/authorize?appid=wx&redirect_uri=http%3A%2F%2Fa%2F%3Fb#wechat_redirect",
         "http://127.0.0.1/cgi-bin/caf%C3%A9?x=%FF",
         "https://api.mch.weixin.qq.com/v3/pay/transactions/out-trade-no/1?mchid=1",
+        "http://127.0.0.1/mch/v3/pay/transactions/out-trade-no/a%2Ab*?mchid=1&x=%7e~",
+        "https://api2.wechatpay.cn/v3/certificates",
     ],
 )
 def test_both_roads_read_alike(sandbox, url):
@@ -145,6 +141,7 @@ def test_both_roads_read_alike(sandbox, url):
         "type": "http",
         "method": "POST",
         "path": httpx.URL(url).path,
+        "raw_path": request.url.raw_path.partition(b"?")[0],
         "query_string": request.url.query,
         "headers": [(name.lower(), value) for name, value in request.headers.raw],
         "client": ("127.0.0.1", 5),
@@ -161,6 +158,16 @@ async def test_reset_is_a_read_error(sandbox):
     sandbox.faults.add("reset_before")
     with pytest.raises(httpx.ReadError):
         await sandbox.http_client().get("/cgi-bin/token")
+
+
+async def test_refused_is_a_connect_error(sandbox):
+    """A refused connection is told apart from one that broke: the platform certainly did not act."""
+    sandbox.faults.add("refused")
+    with pytest.raises(httpx.ConnectError):
+        await sandbox.http_client().get("/cgi-bin/token")
+    with httpx.Client(transport=sandbox.transport()) as client, pytest.raises(httpx.ConnectError):
+        client.get(f"{API}/cgi-bin/token")
+    assert sandbox.token_requests == 0
 
 
 async def test_hanging_answer_ends_with_the_clients_timeout(sandbox):
@@ -634,8 +641,14 @@ def test_things_of_the_console(sandbox, app):
 
 
 def test_merchant_belongs_to_the_account(sandbox):
-    """A merchant is bound to the account."""
-    assert sandbox.merchant().mchid in sandbox.world.state.pay.merchants
+    """A merchant is bound to the account; the same number is the same merchant, and no number is the first one."""
+    first = sandbox.merchant()
+    assert first.appids == [sandbox.appid]
+    assert sandbox.merchant() is first
+    other = sandbox.merchant("1900000109")
+    assert sandbox.merchant("1900000109") is other is not first
+    with pytest.raises(WorldError, match="8 to 10 digits"):
+        sandbox.merchant("x")
 
 
 async def test_payment_notices_reach_the_application_too(sandbox, app):

@@ -7,7 +7,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from wxmp.cli._sim_options import KEY_VARIABLE, TOKEN_VARIABLE, SimOptions, connect, running
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from wxmp.cli._sim_options import Session
+    from wxmp.simulator.pay.records import Merchant
 
 __all__ = ["run_child"]
 
@@ -75,16 +79,26 @@ def in_foreground() -> bool:
         return False
 
 
-def run_child(command: Sequence[str], options: SimOptions) -> int:
+def run_child(command: Sequence[str], options: SimOptions, *, pay: bool = False) -> int:
     """Run a command while the simulator of the options runs; return what to exit with.
 
     Standard input, output and error are the command's; the simulator says something only when it cannot work.
+
+    Args:
+        command: The command and its arguments.
+        options: The world and its server.
+        pay: Whether the command is told how to be a merchant of WeChat Pay.
     """
-    with Forwarder() as forwarder, running(options) as session:
+    with Forwarder() as forwarder, running(options) as session, ExitStack() as stack:
+        variables = environment(session)
+        if pay:
+            # Readable for its owner only, and gone when the command has ended.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wxmp-sim-"))
+            variables |= pay_environment(session.simulator.world.default_merchant(), Path(folder))
         if forwarder.interrupted is not None:
             return SIGNAL_BASE + forwarder.interrupted
         try:
-            process = subprocess.Popen(list(command), env=environment(session))  # noqa: S603  (what the user typed)
+            process = subprocess.Popen(list(command), env=variables)  # noqa: S603  (what the user typed)
         except FileNotFoundError:
             sys.stderr.write(f"The command {shlex.quote(command[0])} was not found.\n")
             return NOT_FOUND
@@ -121,3 +135,26 @@ def environment(session: Session) -> dict[str, str]:
     if key:
         found[KEY_VARIABLE] = key
     return found
+
+
+def pay_environment(merchant: Merchant, folder: Path) -> dict[str, str]:
+    """Return the variables of a merchant (商户); the keys themselves go into files, as they do in production."""
+    found = {
+        "WXMP_PAY_MCHID": merchant.mchid,
+        "WXMP_PAY_API_V3_KEY": merchant.api_v3_key,
+        "WXMP_PAY_SERIAL": merchant.serial,
+        "WXMP_PAY_PRIVATE_KEY_FILE": write_key(folder / "apiclient_key.pem", merchant.private_key),
+    }
+    # A merchant on platform certificates only has no public key of the platform.
+    if merchant.public_key_id:
+        found["WXMP_PAY_PUBLIC_KEY_ID"] = merchant.public_key_id
+        found["WXMP_PAY_PUBLIC_KEY_FILE"] = write_key(folder / "pub_key.pem", merchant.platform_public_key)
+    return found
+
+
+def write_key(path: Path, text: str) -> str:
+    """Write a key that nobody else may read, not even for a moment; return its path."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+    return str(path)

@@ -23,6 +23,7 @@ from wxmp.cli import INSTALL_HINT, missing_extra
 from wxmp.simulator import AddressCheckError, Clock, Policy, Simulator, World, WorldError
 from wxmp.simulator.callbacks import CallbackSettings, check_settings
 from wxmp.simulator.scenario import Scenario, build, clock_of, load, policy_changes
+from wxmp.simulator.snapshots import policy_document, read_policy_document
 
 if TYPE_CHECKING:
     import threading
@@ -35,6 +36,8 @@ TOKEN_VARIABLE: Final = "WXMP_CALLBACK_TOKEN"  # noqa: S105  (a name, not a toke
 KEY_VARIABLE: Final = "WXMP_ENCODING_AES_KEY"
 RETRY_SECONDS: Final = 0.3
 DEFAULT_FOLLOWERS: Final = 3
+#: Of a state file: the rules that differ from the defaults, beside the snapshot's own fields.
+POLICY_KEY: Final = "policy"
 MAX_FILE_BYTES: Final = 1 << 30
 
 
@@ -52,8 +55,9 @@ class SimOptions:
             up and printed. Never use a real secret here.
         followers: How many people follow the account at the start: 3 by default, none with a scenario.
         scenario: YAML file with accounts, people, menus, faults and a timeline.
-        state: File that keeps the world: read at the start if it is there, written at the end. It holds the secrets of
-            this world. What a scenario or other options say about people and accounts counts only for a new world.
+        state: File that keeps the world and its rules: read at the start if it is there, written at the end. It holds
+            the secrets of this world. What a scenario or other options say about people, accounts and rules counts only
+            for a new world; --policy counts always.
         policy: NAME=VALUE, may be repeated: changes one rule of the platform, such as token_life=60.
         speed: Simulated seconds per real second: 60 lets a token of two hours die after two minutes.
         frozen: The clock stands still until the page, a scenario or a test moves it.
@@ -187,9 +191,12 @@ def running(options: SimOptions) -> Iterator[Session]:
     try:
         yield session
     finally:
-        session.simulator.stop()
-        if options.state is not None:
-            save(session.simulator.world, options.state)
+        try:
+            session.simulator.stop()
+        finally:
+            # Also where the server does not end in time: what it has is worth keeping.
+            if options.state is not None:
+                save(session.simulator.world, options.state)
 
 
 @contextmanager
@@ -224,10 +231,11 @@ def prepare(options: SimOptions) -> Session:
         if options.appid is not None or secret is not None:
             raise WorldError("the scenario names its accounts; leave --appid and --secret-from-env out")
         secret_name = scenario.accounts[0].secret_variable
-    policy, clock = make_policy(options, scenario, target), make_clock(options, scenario)
+    document = read_state(options.state) if options.state is not None else None
+    kept = kept_policy(document, options) if document is not None else None
+    policy, clock = make_policy(options, scenario, target, kept), make_clock(options, scenario)
     if target is not None:
         check_settings(target.settings, policy.callback_hosts)
-    document = read_state(options.state) if options.state is not None else None
     seed = options.seed if options.seed is not None else 1
     if document is not None:
         world = World(policy, clock, seed)
@@ -251,10 +259,12 @@ def read_scenario(path: Path) -> Scenario:
     return load(text, environ=os.environ, name=path.name)
 
 
-def make_policy(options: SimOptions, scenario: Scenario | None, target: Target | None) -> Policy:
-    """Return the rules: the scenario's, then those of the options."""
-    policy = scenario.changed() if scenario is not None else Policy()
-    if target is not None and target.host:
+def make_policy(
+    options: SimOptions, scenario: Scenario | None, target: Target | None, kept: Policy | None = None
+) -> Policy:
+    """Return the rules: those kept in the state file, else the scenario's; then those of the options."""
+    policy = kept if kept is not None else scenario.changed() if scenario is not None else Policy()
+    if target is not None and target.host and target.host not in policy.callback_hosts:
         policy = attrs.evolve(policy, callback_hosts=(*policy.callback_hosts, target.host))
     if options.policy:
         given = [item.partition("=") for item in options.policy]
@@ -299,11 +309,23 @@ def read_state(path: Path) -> dict[str, object] | None:
         return None
     try:
         document: object = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise WorldError(f"{path.name} holds no state of a simulator; choose another --state file")
     return {str(key): value for key, value in document.items()}
+
+
+def kept_policy(document: dict[str, object], options: SimOptions) -> Policy | None:
+    """Return the rules that a state file keeps; ``None`` for a file from before they were kept."""
+    values = document.get(POLICY_KEY)
+    if values is None:
+        return None
+    name = options.state.name if options.state is not None else ""
+    try:
+        return read_policy_document(values)
+    except WorldError as error:
+        raise WorldError(f"{name}: {error}; choose another --state file") from error
 
 
 def restore(world: World, document: dict[str, object], options: SimOptions) -> None:
@@ -321,7 +343,7 @@ def restore(world: World, document: dict[str, object], options: SimOptions) -> N
 
 def save(world: World, path: Path) -> None:
     """Write the state so that there is always a whole file, readable for its owner only: it holds secrets."""
-    text = json.dumps(world.snapshot())
+    text = json.dumps({**world.snapshot(), POLICY_KEY: policy_document(world.policy)})
     name = ""
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

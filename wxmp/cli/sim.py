@@ -70,7 +70,11 @@ def sim(
 
 
 @app.command(name="exec")
-def sim_exec(*command: Annotated[str, Parameter(allow_leading_hyphen=True)], options: SimOptions | None = None) -> None:
+def sim_exec(
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    options: SimOptions | None = None,
+    pay: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
     """Run a command against a simulated platform of its own, and end with its exit code.
 
     The command finds the platform in WXMP_ENDPOINT, WXMP_APPID and WXMP_SECRET. With pushes to it, WXMP_CALLBACK_TOKEN
@@ -79,11 +83,14 @@ def sim_exec(*command: Annotated[str, Parameter(allow_leading_hyphen=True)], opt
     Args:
         command: The command and its arguments.
         options: The world and its server.
+        pay: Make a merchant of WeChat Pay as well: WXMP_PAY_MCHID, WXMP_PAY_API_V3_KEY, WXMP_PAY_SERIAL,
+            WXMP_PAY_PUBLIC_KEY_ID, and two files for as long as the command runs: WXMP_PAY_PRIVATE_KEY_FILE and
+            WXMP_PAY_PUBLIC_KEY_FILE. It takes about a second.
     """
     if not command:
         sys.stderr.write("There is no command to run: wxmp sim exec [OPTIONS] -- COMMAND [ARGUMENTS]\n")
         raise SystemExit(USAGE_ERROR)
-    raise SystemExit(run_child(command, options if options is not None else SimOptions()))
+    raise SystemExit(run_child(command, options if options is not None else SimOptions(), pay=pay))
 
 
 def announce(session: Session, options: SimOptions, *, as_json: bool) -> None:

@@ -8,10 +8,10 @@ server, and from then on everything that users do on their phones (:meth:`Simula
 if need be, in plain, compatible or safe mode. What the server replies is judged as the platform does and stands in the
 user's chat (:meth:`Simulator.chat`); each request and its verdict stand in :meth:`Simulator.deliveries`.
 
-The rooms: ``state`` remembers; ``world`` answers requests, with one room per family of endpoints; ``phone`` and
-``people`` are the users; ``callbacks`` decides what is pushed and what an answer means, with ``payload``, ``envelope``
-and ``answers`` for writing and reading. None of these does I/O. ``app`` and ``server`` bring the answers to HTTP,
-``deliver`` the pushes.
+The rooms: ``state`` remembers; ``world`` is the heart; ``gateway`` takes each request to its handler, with one room per
+family of endpoints; ``phone`` and ``people`` are the users; ``callbacks`` decides what is pushed and what an answer
+means, with ``payload``, ``envelope`` and ``answers`` for writing and reading. None of these does I/O. ``app`` and
+``server`` bring the answers to HTTP, ``deliver`` the pushes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from wxmp.simulator.callbacks import AddressCheckError, CallbackError
 from wxmp.simulator.clock import Clock
 from wxmp.simulator.faults import Fault
 from wxmp.simulator.journal import Exchange
+from wxmp.simulator.pay.pad import PayResult
+from wxmp.simulator.pay.records import Merchant
 from wxmp.simulator.phone import Phone
 from wxmp.simulator.policy import Allowance, DailyQuota, Policy
 from wxmp.simulator.server import Simulator
@@ -40,6 +42,8 @@ __all__ = [
     "Exchange",
     "Fault",
     "Judgement",
+    "Merchant",
+    "PayResult",
     "Phone",
     "Policy",
     "Push",

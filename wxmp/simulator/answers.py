@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, cast
 from xml.parsers import expat
 
@@ -16,7 +16,7 @@ import attrs
 from wxmp.simulator.wire import JsonObject, as_list, as_object, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from wxmp.simulator.payload import PushFormat
     from wxmp.simulator.policy import Policy
@@ -87,7 +87,8 @@ def review(
     if answer.status is None:
         return Judgement("broken", answer.failure, repeat=True)
     if answer.status != 200:
-        return Judgement("broken", f"HTTP status {answer.status} instead of 200", repeat=True)
+        why = f"HTTP status {answer.status} instead of 200"
+        return Judgement("broken", why, repeat=policy.callback_repeats_bad_status)
     body = answer.body.strip() if policy.callback_trims_answer else answer.body
     if body in {b"", SUCCESS}:
         return Judgement("silent", "an empty body" if not body else "success")
@@ -220,6 +221,7 @@ class Bounds:
         to_event: Whether the push was an event.
         shows: Whether a reply to this push reaches the user.
         agents: The account's customer-service accounts; ``None`` means any name will do.
+        media: Tells whether the account has a file of one of some kinds; ``None`` means any id will do.
     """
 
     user: str
@@ -227,6 +229,7 @@ class Bounds:
     to_event: bool
     shows: bool
     agents: Sequence[str] | None = None
+    media: Callable[[str, Sequence[str]], bool] | None = None
 
 
 def check_reply(reply: JsonObject, bounds: Bounds, policy: Policy) -> Judgement:
@@ -241,9 +244,9 @@ def check_reply(reply: JsonObject, bounds: Bounds, policy: Policy) -> Judgement:
     if kind == "text":
         check_text(reply, policy)
     elif kind in {"image", "voice", "video"}:
-        needed(part(reply, str(kind).capitalize()), "MediaId", str(kind))
+        check_media(needed(part(reply, str(kind).capitalize()), "MediaId", str(kind)), (str(kind),), bounds)
     elif kind == "music":
-        needed(part(reply, "Music"), "ThumbMediaId", "music")
+        check_media(needed(part(reply, "Music"), "ThumbMediaId", "music"), ("thumb", "image"), bounds)
     elif kind == "news":
         note = check_news(reply, bounds, policy)
     elif kind in {"transfer_customer_service", "transfer_biz_ai_ivr"}:
@@ -278,6 +281,12 @@ def check_text(reply: JsonObject, policy: Policy) -> None:
     size = len(content.encode("utf-8", errors="replace"))
     if size > policy.callback_text_bytes:
         raise BrokenReply(f"the text has {size} bytes, over {policy.callback_text_bytes} bytes")
+
+
+def check_media(media_id: str, kinds: Sequence[str], bounds: Bounds) -> None:
+    """Check that the account has the file."""
+    if bounds.media is not None and not bounds.media(media_id, kinds):
+        raise BrokenReply(f"the account has no {' or '.join(kinds)} under this media id")
 
 
 def check_news(reply: JsonObject, bounds: Bounds, policy: Policy) -> str:

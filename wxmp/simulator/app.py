@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import socket
 import struct
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from wxmp.simulator.control import control_routes
+from wxmp.simulator.hosts import HOSTS, LOOPBACK, address
 from wxmp.simulator.wire import Reply, Request
 
 if TYPE_CHECKING:
@@ -28,20 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Connections", "GuardedApp", "PlatformApp", "build_app"]
 
-LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-PLATFORM_HOSTS: Final = {
-    "api.weixin.qq.com": "api",
-    "api2.weixin.qq.com": "api",
-    "mp.weixin.qq.com": "mp",
-    "open.weixin.qq.com": "open",
-    "api.mch.weixin.qq.com": "mch",
-    "api2.mch.weixin.qq.com": "mch",
-    "api.wechatpay.cn": "mch",
-    "api2.wechatpay.cn": "mch",
-}
-PREFIXES: Final = ("api", "mp", "open", "mch")
 CONTROL_PREFIX: Final = "/_sim"
 CHUNK: Final = 1 << 16
+HOST_AND_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]*)?")
 
 
 class Connections:
@@ -80,11 +71,10 @@ class Connections:
 
 
 def host_name(value: str) -> str:
-    """Return the host of a ``Host`` header without its port."""
-    try:
-        return urlsplit(f"//{value}").hostname or ""
-    except ValueError:
-        return ""
+    """Return the host of a ``Host`` header without its port; empty for what is none."""
+    # Strictly: a lenient reader finds ::1 in "[::1].evil.example", and 127.0.0.1 in "evil.example@127.0.0.1".
+    found = HOST_AND_PORT.fullmatch(value)
+    return found.group(1) or found.group(2) if found is not None else ""
 
 
 class GuardedApp:
@@ -99,7 +89,7 @@ class GuardedApp:
 
     def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str] = ()) -> None:
         self._app = app
-        self._local = LOOPBACK_NAMES | {name.lower() for name in allowed_hosts}
+        self._local = LOOPBACK | {name.lower() for name in allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 421 or 403."""
@@ -108,7 +98,7 @@ class GuardedApp:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = host_name(headers.get(b"host", b"").decode("latin-1")).lower()
         control = scope["path"] == CONTROL_PREFIX or scope["path"].startswith(f"{CONTROL_PREFIX}/")
-        if host not in self._local and (control or host not in PLATFORM_HOSTS):
+        if host not in self._local and (control or host not in HOSTS):
             await plain_answer(send, 421, b"This simulator answers loopback names only.\n")
             return
         origin = headers.get(b"origin")
@@ -128,7 +118,7 @@ async def to_the_page(scope: Scope, send: Send) -> bool:
     if scope["method"] not in {"GET", "HEAD"} or scope["path"] not in {"/", "/favicon.ico", CONTROL_PREFIX}:
         return False
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    if host_name(headers.get(b"host", b"").decode("latin-1")).lower() in PLATFORM_HOSTS:
+    if host_name(headers.get(b"host", b"").decode("latin-1")).lower() in HOSTS:
         return False
     if scope["path"] == "/favicon.ico":
         await send({"type": "http.response.start", "status": 204, "headers": [(b"cache-control", b"max-age=86400")]})
@@ -195,6 +185,9 @@ class PlatformApp:
             return
         async for message in chunks(reply.body, delivery.filler):
             await send(message)
+            if delivery.filler:
+                # A moment for the loop to notice that the client has gone: each further send would be a warning.
+                await asyncio.sleep(0)
 
 
 async def chunks(body: bytes, filler: int) -> AsyncIterator[Message]:
@@ -241,20 +234,18 @@ async def gone(receive: Receive, seconds: float) -> bool:
 def read_request(scope: Scope, body: bytes, trust_ip_header: bool) -> Request:
     """Turn an ASGI request into the world's record. Of a doubled query parameter the first value counts."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    path: str = scope["path"]
-    host = PLATFORM_HOSTS.get(host_name(headers.get(b"host", b"").decode("latin-1")).lower(), "")
-    for prefix in PREFIXES:
-        if path.startswith(f"/{prefix}/"):
-            host, path = prefix, path[len(prefix) + 1 :]
-            break
+    host, path = address(host_name(headers.get(b"host", b"").decode("latin-1")).lower(), scope["path"])
     query: dict[str, str] = {}
     text: str = scope["query_string"].decode("latin-1")
     for key, value in parse_qsl(text, keep_blank_values=True, errors="replace"):
         query.setdefault(key, value)
     client = scope.get("client")
-    address = client[0] if client else "127.0.0.1"
+    client_ip = client[0] if client else "127.0.0.1"
     if trust_ip_header:
-        address = headers.get(b"x-client-ip", address.encode()).decode("latin-1")
+        client_ip = headers.get(b"x-client-ip", client_ip.encode()).decode("latin-1")
+    # Not every server of ASGI keeps the path as it was sent.
+    raw_path: bytes | None = scope.get("raw_path")
+    target = raw_path.decode("latin-1") if raw_path else quote(scope["path"])
     return Request(
         method=scope["method"],
         path=path,
@@ -262,8 +253,9 @@ def read_request(scope: Scope, body: bytes, trust_ip_header: bool) -> Request:
         body=body,
         host=host,
         client=headers.get(b"x-client", b"").decode("latin-1"),
-        client_ip=address,
+        client_ip=client_ip,
         headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()},
+        target=f"{target}?{text}" if text else target,
     )
 
 

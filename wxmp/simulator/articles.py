@@ -46,7 +46,7 @@ PAGE_HEADERS: Final = (
 )
 STYLE: Final = (
     "body{margin:0 auto;max-width:42em;padding:1.5em 1em;font:17px/1.7 system-ui,sans-serif;color:#222}"
-    "h1{font-size:1.4em;line-height:1.4;margin:0}img{max-width:100%;height:auto}.by,.note{color:#888;font-size:.85em}"
+    "h1{font-size:1.4em;line-height:1.4;margin:0}img{max-width:100%;height:auto}.by,.note{color:#666;font-size:.85em}"
     ".comment{border-top:1px solid #eee;padding:.6em 0}.reply{margin:.3em 0 0 1em;color:#555}"
 )
 NOTHING_HERE: Final = (

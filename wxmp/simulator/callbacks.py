@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
-from wxmp.simulator import envelope, people, staff, statistics
+from wxmp.simulator import envelope, library, people, staff, statistics
 from wxmp.simulator.answers import Bounds, BrokenReply, Judgement, check_reply, read_reply, review
 from wxmp.simulator.faults import Fault
 from wxmp.simulator.journal import Exchange, keep_body, mask_body, mask_query
@@ -24,6 +24,8 @@ from wxmp.simulator.state import Account, Attempt, CallbackFormat, CallbackMode,
 from wxmp.simulator.wire import JsonObject, WorldError, dump_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wxmp.simulator.answers import Answer
     from wxmp.simulator.state import Event
     from wxmp.simulator.world import World
@@ -322,6 +324,10 @@ class Callbacks:
             step = job.steps.popleft()
             if step == "push_replayed":
                 return attrs.evolve(job.sent, step=step, number=0) if job.sent is not None else self.next_request(job)
+            if step == "push" and job.sent is not None and not world.policy.callback_fresh_repeats:
+                job.number += 1
+                job.push.attempts += 1
+                return attrs.evolve(job.sent, number=job.number)
             outgoing = self._build(account, job, step)
             if step == "push":
                 job.sent = job.sent or outgoing
@@ -510,6 +516,9 @@ class Callbacks:
             to_event=push.kind == "event",
             shows=push.kind == "message" or push.name in world.policy.callback_reply_events,
             agents=account.kf_accounts,
+            media=(lambda media_id, kinds: self._has_media(account, media_id, kinds))
+            if world.policy.callback_checks_media
+            else None,
         )
         judgement = review(
             answer,
@@ -520,6 +529,13 @@ class Callbacks:
         previous = job.rules.get("push_previous_key")
         current = (account.callback_token, account.encoding_aes_key)
         return judgement, previous.label if previous is not None and outgoing.pair != current else ""
+
+    def _has_media(self, account: Account, media_id: str, kinds: Sequence[str]) -> bool:
+        """Tell whether a reply can show a file: a temporary one, a material, or a video made ready for mass sends."""
+        media = library.find_media(account, media_id, self._world.now())
+        if media is None:
+            return "video" in kinds and media_id in account.outreach.videos
+        return media.kind in kinds or not self._world.policy.media_kind_must_fit
 
     def _open(self, account: Account, outgoing: Outgoing, body: bytes) -> JsonObject:
         """Read a reply; in the encrypted modes, check and open its envelope first."""
@@ -596,6 +612,9 @@ class Callbacks:
         user = account.users.get(push.openid)
         if user is None:
             return
+        if source == "reply":
+            # A message ends the typing hint, and is contact like any other.
+            user.typing_until, user.last_contact_at = 0.0, self._world.now()
         text = content if content is not None else str(payload.get("Content", ""))
         entry = ChatEntry("to_user", kind, text, payload, self._world.now(), source, note, push.id)
         people.chat(self._world, user, entry)

@@ -1,8 +1,9 @@
 """The courier of tests: carries pushes on demand, into an ASGI application of this process or to an address.
 
-Unlike :class:`~wxmp.simulator.deliver.Courier` it has no task that runs for ever: each push is carried by a task that
-ends with it, and nothing is left at the end of a test. An application is called in the event loop of the test, where
-its own objects live. A test without a loop lends one of a thread of its own while it waits.
+How a delivery goes is the same as with :class:`~wxmp.simulator.deliver.Courier`; unlike that one it has no task that
+runs for ever: each push is carried by a task that ends with it, and nothing is left at the end of a test. An
+application is called in the event loop of the test, where its own objects live. A test without a loop lends one of a
+thread of its own while it waits.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import attrs
+
 from wxmp.simulator.answers import Answer
-from wxmp.simulator.callbacks import Job
-from wxmp.simulator.deliver import Courier
-from wxmp.simulator.pay.notices import PayJob, idle
+from wxmp.simulator.deliver import Errands, HttpPost, check_address, deliver
+from wxmp.simulator.pay.notices import Notices, idle
 from wxmp.simulator.wire import WorldError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from wxmp.simulator.callbacks import CallbackSettings
-    from wxmp.simulator.deliver import JobT, Letter, LetterT, Sender
+    from wxmp.simulator.deliver import Letter
     from wxmp.simulator.world import World
 
 __all__ = ["ASGIApp", "Carrier", "LoopThread", "lifespan"]
@@ -37,16 +38,21 @@ logger = logging.getLogger("wxmp.simulator")
 Message: TypeAlias = MutableMapping[str, Any]
 #: Scope, receive, send. Frameworks spell the types of these in ways of their own.
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
-#: A delivery that waits for a loop: the account it is about, and what starts it.
-Parked: TypeAlias = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
 T = TypeVar("T")
-#: The account of the delivery that this task is.
-ACCOUNT: Final[ContextVar[str]] = ContextVar("account", default="")
 
 #: Real seconds a thread's loop has to end its tasks.
 ENDING: Final = 2.0
 FAILED: Final = 500
 ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+
+
+@attrs.frozen(eq=False)
+class Parcel:
+    """A delivery that needs a loop: the account it is about, what carries it, and what gives it back uncarried."""
+
+    appid: str
+    carry: Callable[[], Coroutine[Any, Any, None]]
+    give_back: Callable[[], None]
 
 
 class LoopThread:
@@ -104,7 +110,7 @@ async def end_all_tasks() -> None:
         await asyncio.sleep(0)
 
 
-class Carrier(Courier):
+class Carrier:
     """Delivers the pushes of a world as soon as there is a loop to do it in.
 
     Args:
@@ -113,12 +119,17 @@ class Carrier(Courier):
     """
 
     def __init__(self, world: World, thread: LoopThread) -> None:
-        super().__init__(world)
+        self._world = world
+        self._notices = Notices(world)
+        self._errands = Errands(world)
+        self._http = HttpPost(world)
         self._thread = thread
         self._apps: dict[str, ASGIApp] = {}
         self._owner = threading.get_ident()
         self._home: asyncio.AbstractEventLoop | None = None
-        self._parked: list[Parked] = []
+        self._ending: asyncio.AbstractEventLoop | None = None
+        self._parked: list[Parcel] = []
+        self._under_way: dict[Parcel, asyncio.AbstractEventLoop] = {}
         self._calls: set[asyncio.Task[None]] = set()
         world.listen(self._changed)
         world.announce()  # something may be waiting already
@@ -135,7 +146,7 @@ class Carrier(Courier):
     @property
     def used_network(self) -> bool:
         """Whether anything was sent to an address."""
-        return self._transport is not None
+        return self._http.used
 
     @property
     def idle(self) -> bool:
@@ -150,8 +161,13 @@ class Carrier(Courier):
         The jobs are taken here and now: the server of a world has a courier too, which comes too late then.
         """
         callbacks, notices = self._world.callbacks, self._notices
-        self._parked += [(job.appid, partial(self._deliver, callbacks, job)) for job in callbacks.take()]
-        self._parked += [(job.notice.appid, partial(self._deliver, notices, job)) for job in notices.take()]
+        for push in callbacks.take():
+            carry = partial(deliver, callbacks, push, push.appid, self)
+            self._parked.append(Parcel(push.appid, carry, partial(callbacks.end, push, again=True)))
+        for notice in notices.take():
+            appid = notice.notice.appid
+            carry = partial(deliver, notices, notice, appid, self)
+            self._parked.append(Parcel(appid, carry, partial(notices.end, notice, again=True)))
         if self._parked:
             self._set_out()
 
@@ -159,78 +175,91 @@ class Carrier(Courier):
         """Carry in this running loop from now on."""
         with self._world.lock:
             self._home = loop
+            self._ending = None
+            self._take_back()
             self._set_out()
+
+    def _take_back(self) -> None:
+        """Take back what was on its way in loops that are closed by now: nobody runs it any more."""
+        for parcel in [parcel for parcel, loop in self._under_way.items() if loop.is_closed()]:
+            del self._under_way[parcel]
+            parcel.give_back()
+        self._calls -= {call for call in self._calls if call.get_loop().is_closed()}
 
     def _set_out(self) -> None:
         """Carry of what is parked whatever there is a loop for."""
         home = self._find_home()
         parked, self._parked = self._parked, []
-        for appid, deliver in parked:
+        for parcel in parked:
             # An address is reached from the thread as well, and a test that blocks does not stop it.
-            loop = home if appid in self._apps else self._thread.loop
+            loop = home if parcel.appid in self._apps else self._thread.loop
             try:
                 if loop is None:
-                    self._parked.append((appid, deliver))
+                    self._parked.append(parcel)
                 else:
-                    loop.call_soon_threadsafe(self._carry_one, deliver)
+                    self._under_way[parcel] = loop
+                    loop.call_soon_threadsafe(self._carry_one, parcel)
             except RuntimeError:  # closed at this very moment
-                self._parked.append((appid, deliver))
+                del self._under_way[parcel]
+                self._parked.append(parcel)
 
     def _find_home(self) -> asyncio.AbstractEventLoop | None:
         if threading.get_ident() == self._owner:
             # Only the test's own thread counts: in the thread of a server, say, an application has no business.
             with contextlib.suppress(RuntimeError):
                 self._home = asyncio.get_running_loop()
-        return self._home if self._home is not None and self._home.is_running() else None
+        if self._home is None or self._home is self._ending or not self._home.is_running():
+            return None
+        return self._home
 
-    def _carry_one(self, deliver: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        task = asyncio.get_running_loop().create_task(deliver())
-        self._tasks.add(task)
-        task.add_done_callback(self._landed)
+    def _carry_one(self, parcel: Parcel) -> None:
+        self._errands.start(self._carry(parcel))
+
+    async def _carry(self, parcel: Parcel) -> None:
+        over = True
+        try:
+            await parcel.carry()
+        except GeneratorExit:
+            over = False  # its loop was closed: the next loop finds it
+            raise
+        finally:
+            if over:
+                with self._world.lock:
+                    self._under_way.pop(parcel, None)
 
     def close(self) -> None:
         """Carry no more. What is on its way in a loop that is still open ends when that loop runs again or closes."""
         self._world.unlisten(self._changed)
-        for task in [*self._tasks, *self._calls]:
+        for task in [*self._errands.tasks, *self._calls]:
             with contextlib.suppress(RuntimeError):  # its loop is closed, and so it has ended
                 task.get_loop().call_soon_threadsafe(task.cancel)
 
     # --- how --------------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, sender: Sender[JobT, LetterT], job: JobT) -> None:
-        # This is a task of its own, so nobody else sees the value.
-        ACCOUNT.set(account_of(job))
-        await super()._deliver(sender, job)
-
     async def check(self, settings: CallbackSettings, appid: str | None) -> None:
-        """Check an address or an application; see :meth:`Courier.check <wxmp.simulator.deliver.Courier.check>`."""
-        wanted = self._world.account_of(appid).appid
-        before = ACCOUNT.set(wanted)
-        try:
-            if wanted in self._apps:
-                await super().check(settings, appid)
-            else:
-                # All connections belong to the loop of the thread.
-                work = asyncio.run_coroutine_threadsafe(super().check(settings, appid), self._thread.loop)
-                await asyncio.wrap_future(work)
-        finally:
-            ACCOUNT.reset(before)
+        """Check an address or an application, and put its settings in force.
+
+        Raises:
+            CallbackError: With the reason; see :func:`~wxmp.simulator.deliver.check_address`.
+        """
+        served = self._world.account_of(appid).appid in self._apps
+        work = check_address(self._world, settings, appid, self)
+        if served:
+            await work
+        else:
+            # All connections belong to the loop of the thread.
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._thread.loop))
 
     async def hang_up(self) -> None:
         """Break off what is on its way to addresses; runs in the loop of the thread."""
-        here = asyncio.get_running_loop()
-        tasks = [task for task in self._tasks if task.get_loop() is here]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=ENDING / 2)
-        if self._transport is not None:
-            await self._transport.aclose()
+        await self._errands.break_off(ENDING / 2)
+        await self._http.close()
 
-    async def _send(self, outgoing: Letter) -> Answer:
-        app = self._apps.get(ACCOUNT.get())
+    async def send(self, outgoing: Letter, appid: str) -> Answer:
+        """Call the application of an account, or send to its address."""
+        app = self._apps.get(appid)
         if app is None:
-            return await super()._send(outgoing)
+            return await self._http.send(outgoing, appid)
         loop = asyncio.get_running_loop()
         began = loop.time()
         exchange = AppExchange(outgoing, self._world.policy.callback_answer_bytes + 1)
@@ -238,7 +267,12 @@ class Carrier(Courier):
         call = loop.create_task(exchange.run(app))
         self._calls.add(call)
         call.add_done_callback(self._ended)
-        in_time = await exchange.wait(outgoing.seconds)
+        try:
+            in_time = await exchange.wait(outgoing.seconds)
+        except asyncio.CancelledError:
+            # So ends a loop: what comes back now must not set out in it again.
+            self._ending = loop
+            raise
         seconds = loop.time() - began
         if not in_time:
             return Answer(seconds=seconds, failure=f"no answer within {outgoing.seconds:g} s")
@@ -247,13 +281,6 @@ class Carrier(Courier):
     def _ended(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
         self._world.announce()
-
-
-def account_of(job: object) -> str:
-    """Return the AppID of the account a delivery is about."""
-    if isinstance(job, PayJob):
-        return job.notice.appid
-    return job.appid if isinstance(job, Job) else ""
 
 
 class AppExchange:
@@ -279,7 +306,8 @@ class AppExchange:
             logger.exception("the connected application failed")
             self._failed = True
         finally:
-            self._over.set()
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                self._over.set()
 
     async def wait(self, seconds: float) -> bool:
         """Wait until the answer is complete; tell whether it was so in time. Either way the connection is closed."""

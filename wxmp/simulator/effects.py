@@ -26,6 +26,7 @@ Effect = Literal[
     "content_type",
     "bom",
     "control",
+    "pay_answer_forged",
     "redirect",
     "huge",
     "clock_jump",
@@ -102,7 +103,9 @@ TABLE: Final[dict[str, EffectInfo]] = dict(
             "errcode",
             "processed",
         ),
-        row("errcode", "request", "Any error code.", "返回任意错误码。", "errcode", "processed", value="errcode"),
+        row(
+            "errcode", "request", "Any error code.", "返回任意错误码。", "errcode", "code", "processed", value="errcode"
+        ),
         row(
             "status",
             "request",
@@ -115,8 +118,8 @@ TABLE: Final[dict[str, EffectInfo]] = dict(
         row(
             "refused",
             "request",
-            "The connection is reset and the platform has never heard of the request, not even in its counters.",
-            "连接被拒绝（重置），平台毫不知情，也不计数。",
+            "The connection is refused (over a socket: reset); the platform has never heard of the request.",
+            "连接被拒绝（经套接字时为重置），平台毫不知情，也不计数。",
         ),
         row("reset_before", "request", "The connection is reset; the platform did not act.", "处理之前连接被重置。"),
         row(
@@ -154,6 +157,14 @@ TABLE: Final[dict[str, EffectInfo]] = dict(
         row("bom", "request", "The answer begins with a byte order mark.", "响应以 BOM 开头。", "processed"),
         row(
             "control", "request", "The answer holds raw control characters.", "响应里有未转义的控制字符。", "processed"
+        ),
+        row(
+            "pay_answer_forged",
+            "request",
+            "The answer of WeChat Pay carries a wrong signature, or a probe (code SIGNTEST).",
+            "微信支付的应答签名错误，或为签名探测（code 填 SIGNTEST）。",
+            "code",
+            value="code",
         ),
         row(
             "redirect",
@@ -274,7 +285,9 @@ SLOWING: Final = frozenset({"latency", "drip"})
 # These change the world before the request is judged; the answer then follows by itself.
 PREPARING: Final = frozenset({"clock_jump", "token_killed", "token_expired", "token_unknown"})
 # These spoil the platform's own answer, so the request was processed; the rest is not, unless the rule says so.
-SPOILING: Final = frozenset({"reset_after", "truncated", "empty", "not_json", "content_type", "bom", "control"})
+SPOILING: Final = frozenset(
+    {"reset_after", "truncated", "empty", "not_json", "content_type", "bom", "control", "pay_answer_forged"}
+)
 # These happen to what the platform sends by itself; all others to requests that arrive.
 PUSH_EFFECTS: Final = frozenset(name for name, info in TABLE.items() if info.kind == "push")
 PAY_EFFECTS: Final = frozenset(name for name, info in TABLE.items() if info.kind == "pay")

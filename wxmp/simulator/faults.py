@@ -21,6 +21,7 @@ from wxmp.simulator.effects import (
     effect_info,
     effects,
 )
+from wxmp.simulator.hosts import NAMES
 from wxmp.simulator.wire import Delivery, Reply, Request, WorldError, dump_json
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ __all__ = [
 # Where a secret is shown; effects about the secret strike only there unless their rule names a path.
 TOKEN_PATHS = frozenset({"/cgi-bin/token", "/cgi-bin/stable_token"})
 SECRET_EFFECTS = frozenset({"secret_frozen", "ip_refused", "risk_pending"})
-HOSTS = ("api", "mp", "open", "mch")
 # Seconds of an effect whose rule names none.
 DEFAULT_SECONDS = {"push_late": 10.0, "push_reordered": 5.0, "push_stale": 3600.0}
 LONGEST_SECONDS = 366 * 86_400.0
@@ -56,6 +56,15 @@ SHANGHAI_OFFSET = 8 * 3600
 DAY = 86_400
 # Texts that look like openids count as well: lists of users come without a name for each.
 OPENID_IN_BODY = re.compile(rb'"(o[A-Za-z0-9_-]{27})"|"(?:openid|touser)"\s*:\s*"([^"\\]{1,64})"')
+
+# A code of WeChat Pay, such as NOT_ENOUGH.
+PAY_CODE = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
+PROBE = "SIGNTEST"
+PROBE_START = "WECHATPAY/SIGNTEST/"
+PAY_HOST = "mch"
+PAY_SIGNATURE = "wechatpay-signature"
+OTHER_DIGITS = bytes.maketrans(b"0123456789ABCDEF", b"123456789ABCDEF0")
+PAY_SIGN = re.compile(rb"(<sign>(?:<!\[CDATA\[)?)([0-9A-F]+)")
 
 HEADER_NAME = "x-sim-fault"
 HEADER_LIMIT = 1_000
@@ -121,6 +130,8 @@ class Fault:
         between: Only at this time of the day in Shanghai, such as ``"22:00-06:00"``.
         times: At most this many hits.
         errcode: For ``errcode``, or to replace the code of an effect that has one.
+        code: For ``errcode`` on the merchant host, a code of WeChat Pay such as ``"NOT_ENOUGH"``; a rule with nothing
+            else strikes only there. For ``pay_answer_forged``, ``"SIGNTEST"`` makes it a probe (签名探测流量).
         status: For ``status`` (an HTML page of a proxy) and ``redirect``.
         seconds: For ``latency`` (before the answer) and ``drip`` (between two bytes); for ``push_late`` and
             ``push_reordered`` the longest wait in simulated seconds, for ``push_stale`` the age of the timestamp; for
@@ -155,6 +166,7 @@ class Fault:
     between: str = ""
     times: int | None = None
     errcode: int | None = None
+    code: str = ""
     status: int = 502
     seconds: float = 0.0
     jitter: float = 0.0
@@ -181,8 +193,9 @@ class Fault:
             raise ValueError("seconds must not be negative")
         if self.effect == "redirect" and not self.location:
             raise ValueError("a redirect needs a location")
-        if self.effect == "errcode" and self.errcode is None:
-            raise ValueError("the effect errcode needs an errcode")
+        if self.effect == "errcode" and self.errcode is None and not self.code:
+            raise ValueError("the effect errcode needs an errcode, or a code of WeChat Pay")
+        self._check_code()
         if self.channel not in {"", "stable", "plain"}:
             raise ValueError("channel must be stable or plain")
         if self.size is not None and self.size < 0:
@@ -200,8 +213,8 @@ class Fault:
             raise ValueError("direction must be in or out")
         if self.direction != "*" and (self.direction == "out") != outgoing:
             raise ValueError(f"the effect {self.effect} happens to what {'goes out' if outgoing else 'comes in'} only")
-        if not any(fnmatchcase(host, self.host) for host in HOSTS):
-            raise ValueError(f"host must be one of {', '.join(HOSTS)}")
+        if not any(fnmatchcase(host, self.host) for host in NAMES):
+            raise ValueError(f"host must be one of {', '.join(NAMES)}")
         if self.between and SPAN.fullmatch(self.between) is None:
             raise ValueError("between must look like 22:00-06:00")
         if self.probability is not None and not 0 <= self.probability <= 1:
@@ -212,6 +225,13 @@ class Fault:
                 raise ValueError(f"{name} must be at least 1")
         if self.times is not None and self.times < 0:
             raise ValueError("times must not be negative")
+
+    def _check_code(self) -> None:
+        if self.effect == "pay_answer_forged":
+            if self.code not in {"", PROBE}:
+                raise ValueError(f"the code of pay_answer_forged is {PROBE} or nothing")
+        elif self.code and PAY_CODE.fullmatch(self.code) is None:
+            raise ValueError("code is a code of WeChat Pay in capital letters, such as NOT_ENOUGH")
 
     @property
     def outgoing(self) -> bool:
@@ -229,6 +249,18 @@ class Fault:
         return f"fault {self.label}" if self.id else f"fault of the request's own header: {self.effect}"
 
     @property
+    def of_pay(self) -> bool:
+        """Whether only the merchant host can do this."""
+        return self.effect == "pay_answer_forged" or (self.effect == "errcode" and self.errcode is None)
+
+    @property
+    def trouble(self) -> Literal["busy", "limited", "refused"]:
+        """What the rule's code says, for a part of the platform that has words of its own for it."""
+        if self.code or self.errcode is not None:
+            return "refused"
+        return "busy" if self.effect == "busy" else "limited" if self.effect in {"quota", "minute"} else "refused"
+
+    @property
     def acts(self) -> bool:
         """Whether the platform acts on the request before things go wrong."""
         if self.effect == "refused":
@@ -244,6 +276,8 @@ class Fault:
         if self.effect in SECRET_EFFECTS and self.path == "*" and request.path not in TOKEN_PATHS:
             return False
         if self.effect in PREPARING and self.effect != "clock_jump" and "access_token" not in request.query:
+            return False
+        if self.of_pay and (request.host or host) != PAY_HOST:
             return False
         return (
             fnmatchcase(request.path, self.path)
@@ -319,7 +353,7 @@ class Fault:
             return Reply(dump_json({"errcode": 0, "errmsg": ""}), errcode=0, why=why, delivery=delivery)
         if self.effect == "hang":
             return Reply(why=why, delivery=Delivery(hang=True))
-        return Reply(why=why, delivery=Delivery(reset=True))
+        return Reply(why=why, delivery=Delivery(reset=True, refused=self.effect == "refused"))
 
     def spoil(self, reply: Reply) -> Reply:
         """Return the platform's answer as it arrives after this fault."""
@@ -336,11 +370,28 @@ class Fault:
             return attrs.evolve(reply, why=why, body=b"<html><body>ok</body></html>", content_type="text/html")
         if self.effect == "content_type":
             return attrs.evolve(reply, why=why, content_type=self.content_type)
+        if self.effect == "pay_answer_forged":
+            return self._forge(reply, why)
         if self.effect == "bom":
             return attrs.evolve(reply, why=why, body=b"\xef\xbb\xbf" + body)
         # Raw control characters inside the first text of the answer, as some nicknames carry them.
         head, quote, tail = body.rpartition(b'"')
         return attrs.evolve(reply, why=why, body=head + b"\x01\x0b\n" + quote + tail)
+
+    def _forge(self, reply: Reply, why: str) -> Reply:
+        """Return an answer of WeChat Pay under a signature that is not its own; one without any stays as it is."""
+
+        def forged(name: str, value: str) -> str:
+            if name.lower() != PAY_SIGNATURE:
+                return value
+            # Still base64 of the right length: only whoever verifies it can tell.
+            return PROBE_START + value[len(PROBE_START) :] if self.code == PROBE else value[:-8][::-1] + value[-8:]
+
+        headers = tuple((name, forged(name, value)) for name, value in reply.headers)
+        body = PAY_SIGN.sub(lambda found: found[1] + found[2].translate(OTHER_DIGITS), reply.body)
+        if headers == reply.headers and body == reply.body:
+            why = f"{why}; this answer carries no signature"
+        return attrs.evolve(reply, why=why, headers=headers, body=body)
 
 
 class FaultConditions(TypedDict, total=False):
@@ -365,6 +416,7 @@ class FaultConditions(TypedDict, total=False):
     between: str
     times: int | None
     errcode: int | None
+    code: str
     status: int
     seconds: float
     jitter: float
@@ -478,6 +530,8 @@ def header_value(info: EffectInfo, field: str, value: str) -> FaultConditions:
         return {"location": value}
     if field == "content_type":
         return {"content_type": value}
+    if field == "code" or (field == "errcode" and PAY_CODE.fullmatch(value) is not None):
+        return {"code": value}
     try:
         if field == "seconds":
             seconds = float(value)

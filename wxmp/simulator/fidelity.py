@@ -54,14 +54,16 @@ FIDELITY: Final[Mapping[str, Fidelity]] = MappingProxyType(
             "tokens of both channels with their true lives and overlaps, counters per path, day and minute",
             "D",
             "D F K S",
-            "the address lists are samples; the network test of `callback/check` asks the configured address only",
+            "the address lists are samples; `callback/check` resolves and asks nothing, it tells the configured address"
+            " and whether the last delivery was answered; limits do not grow with the followers (an account's `quotas`"
+            " can be set); what `rid/get` tells has its credentials masked",
         ),
         "menu": Fidelity(
             "Menus (自定义菜单)",
             "the stored default and conditional menus, matched per user; each phone keeps the menu it has read",
             "D F",
             "D F K",
-            "menus made by hand in the console",
+            "menus made by hand in the console; a phone too old for conditional menus",
         ),
         "user": Fidelity(
             "Users (用户管理)", "the users of the account", "D", "D K", "users without a unionid in a bound account"
@@ -74,14 +76,15 @@ FIDELITY: Final[Mapping[str, Fidelity]] = MappingProxyType(
             "the account's templates, the messages sent, and their later delivery report",
             "D",
             "D F K S",
-            "the public template library is small; industries change nothing in it",
+            "the public template library is small, and the same for every industry; a template belongs to the account's"
+            " main industry; what is held back is told by markers, not by content",
         ),
         "custom": Fidelity(
             "Customer-service messages (客服消息)",
             "the windows each user's acts have opened, and the chat",
             "D",
             "D F K",
-            "cards of shops and coupons are shown as they are",
+            "pictures and links inside cards are not fetched; `aimsgcontext` changes nothing",
         ),
         "qrcode": Fidelity(
             "QR codes (带参数二维码)",
@@ -95,7 +98,7 @@ FIDELITY: Final[Mapping[str, Fidelity]] = MappingProxyType(
             "codes, grants and consent per user, with a consent page",
             "D",
             "D F K",
-            "QR login for web sites",
+            "QR login for web sites; that a visitor comes from the chat is said by `entry=chat` in the link",
         ),
         "ticket": Fidelity("JS-SDK tickets (jsapi_ticket)", "the tickets given out", "D", "K", ""),
         "media": Fidelity(
@@ -103,12 +106,19 @@ FIDELITY: Final[Mapping[str, Fidelity]] = MappingProxyType(
             "the bytes uploaded by the account and sent by users, for three days",
             "D",
             "D F K",
-            "nothing is transcoded; lengths of voice and video are not measured",
+            "nothing is transcoded, so high-quality voice is the stored file; lengths of videos and of WMA recordings"
+            " are not measured",
         ),
         "material": Fidelity(
-            "Materials (永久素材)", "the stored materials and articles", "D", "D F K", "review of video titles"
+            "Materials (永久素材)",
+            "the stored materials and articles",
+            "D",
+            "D F K",
+            "review of video titles and pictures",
         ),
-        "draft": Fidelity("Drafts (草稿箱)", "the stored drafts", "D", "D F K", "product cards in articles"),
+        "draft": Fidelity(
+            "Drafts (草稿箱)", "the stored drafts", "D", "D F K", "product cards are kept and lead nowhere"
+        ),
         "publish": Fidelity(
             "Publishing (发布能力)",
             "publishing jobs with their later report, and the articles as readable pages",
@@ -117,7 +127,11 @@ FIDELITY: Final[Mapping[str, Fidelity]] = MappingProxyType(
             "originality checks never find anything by themselves",
         ),
         "comment": Fidelity(
-            "Comments (图文消息留言管理)", "what readers wrote under the articles", "D", "D F K", "paid comments"
+            "Comments (图文消息留言管理)",
+            "what readers wrote under the articles",
+            "D",
+            "D F K",
+            "comments of people without an openid",
         ),
         "subscribe": Fidelity(
             "Subscription notices (订阅通知)",
@@ -149,7 +163,8 @@ FIDELITY: Final[Mapping[str, Fidelity]] = MappingProxyType(
             "what really happened in this world, counted by day and hour",
             "D",
             "D K S",
-            "sources of reads other than chat and profile; delays and corrections of the numbers",
+            "sources of reads other than chat and elsewhere; reads of source pages and favourites, which are always 0;"
+            " later corrections of the numbers",
         ),
         "v3": Fidelity(
             "WeChat Pay, API v3 (微信支付)",
@@ -205,4 +220,3 @@ def as_markdown() -> str:
             + "".join(f"| `{route.method} {route.path}` | {HOSTS[route.host]} |\n" for route in routes)
         )
     return "\n".join(parts)
-

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import httpx
 
+from wxmp.simulator.hosts import HOSTS, LOOPBACK, address
 from wxmp.simulator.wire import Request
 
 if TYPE_CHECKING:
@@ -25,21 +26,6 @@ __all__ = ["AsyncHttpClient", "WorldTransport"]
 #: What :meth:`Sandbox.http_client <wxmp.simulator.sandbox.Sandbox.http_client>` returns.
 AsyncHttpClient: TypeAlias = httpx.AsyncClient
 
-#: The platform's names, and those of this machine, where a path may begin with ``/mp/`` and so on to name a host.
-HOSTS: Final = {
-    "api.weixin.qq.com": "api",
-    "api2.weixin.qq.com": "api",
-    "mp.weixin.qq.com": "mp",
-    "open.weixin.qq.com": "open",
-    "api.mch.weixin.qq.com": "mch",
-    "api2.mch.weixin.qq.com": "mch",
-    "api.wechatpay.cn": "mch",
-    "api2.wechatpay.cn": "mch",
-    "localhost": "",
-    "127.0.0.1": "",
-    "::1": "",
-}
-PREFIXES: Final = ("api", "mp", "open", "mch")
 CHUNK: Final = 1 << 16
 # Answers without a body need no stream of their own.
 EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
@@ -50,7 +36,8 @@ class WorldTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
 
     It serves every host of the platform, so that a program keeps its addresses
     (``httpx.Client(transport=..., base_url="https://api.weixin.qq.com")``), and refuses all others. Injected faults
-    arrive as they would from a network: a reset is an ``httpx.ReadError``, a hanging answer ends with the client's own
+    arrive as they would from a network: a reset is an ``httpx.ReadError``, a refused connection an
+    ``httpx.ConnectError``, a hanging answer ends with the client's own
     read timeout, a delay takes its seconds.
 
     Args:
@@ -123,22 +110,16 @@ def read_request(world: World, request: httpx.Request, body: bytes) -> Request:
         httpx.ConnectError: The host is none of the platform's.
     """
     url, headers = request.url, request.headers
-    host = HOSTS.get(url.host)
-    if host is None:
+    if url.host not in HOSTS and url.host not in LOOPBACK:
         raise httpx.ConnectError("the simulated platform has no host of this name", request=request)
-    path = url.path
-    if not host:
-        for prefix in PREFIXES:
-            if path.startswith(f"/{prefix}/"):
-                host, path = prefix, path[len(prefix) + 1 :]
-                break
+    host, path = address(url.host, url.path)
     query: dict[str, str] = {}
     if url.query:
         for key, value in parse_qsl(url.query.decode("latin-1"), keep_blank_values=True, errors="replace"):
             query.setdefault(key, value)
-    address = "127.0.0.1"
+    client_ip = "127.0.0.1"
     if world.policy.trust_client_ip_header:
-        address = headers.get("x-client-ip", address)
+        client_ip = headers.get("x-client-ip", client_ip)
     return Request(
         method=request.method,
         path=path,
@@ -146,8 +127,9 @@ def read_request(world: World, request: httpx.Request, body: bytes) -> Request:
         body=body,
         host=host,
         client=headers.get("x-client", ""),
-        client_ip=address,
+        client_ip=client_ip,
         headers=dict(headers.items()),
+        target=url.raw_path.decode("latin-1"),
     )
 
 
@@ -169,6 +151,8 @@ def respond(reply: Reply, request: httpx.Request) -> httpx.Response:
     """Turn the world's answer into httpx's, or into the error that stands for what has happened to it."""
     delivery = reply.delivery
     limit = read_timeout(request)
+    if delivery.refused:
+        raise httpx.ConnectError("the simulated platform has refused the connection", request=request)
     if delivery.hang or (limit is not None and delivery.delay > limit):
         raise httpx.ReadTimeout("the simulated platform does not answer in time", request=request)
     if delivery.reset:

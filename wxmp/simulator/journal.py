@@ -31,9 +31,10 @@ NAMES: Final = (
 # JSON, XML, and the parts of forms and addresses. A code of the pay errors (PARAM_ERROR) is no credential.
 SECRET_JSON: Final = re.compile(rf'("(?:{NAMES})"\s*:\s*")((?:[^"\\]|\\.)*)', re.IGNORECASE)
 SECRET_XML: Final = re.compile(rf"(<(?:{NAMES})>(?:<!\[CDATA\[)?)([^<\]]*)", re.IGNORECASE)
-SECRET_PAIR: Final = re.compile(r"(\b(?:access_token|appsecret|refresh_token|secret)=)([^&\s\"'<>\\]+)")
+SECRET_PAIR: Final = re.compile(r"(\b(?:access_token|appsecret|refresh_token|secret)=)([^&\s\"'<>\\]+)", re.IGNORECASE)
 SECRET_PART: Final = re.compile(
-    r"(name=\"(?:access_token|appsecret|refresh_token|secret)\"[^\r\n]*(?:\r?\n[^\r\n]+)*\r?\n\r?\n)([^\r\n]*)"
+    r"(name=\"(?:access_token|appsecret|refresh_token|secret)\"[^\r\n]*(?:\r?\n[^\r\n]+)*\r?\n\r?\n)([^\r\n]*)",
+    re.IGNORECASE,
 )
 WORD: Final = re.compile(r"[A-Z][A-Z_]*")
 # Masking works on complete values, so it has to see a little more than what is kept: a value cut in the middle by the

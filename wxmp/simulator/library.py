@@ -497,9 +497,7 @@ def texts(value: object) -> Iterator[str]:
 # --- articles ---------------------------------------------------------------------------------------------------
 
 
-def check_articles(
-    world: World, account: Account, value: object, now: float, *, permanent_thumb: bool = True
-) -> list[Article]:
+def check_articles(world: World, account: Account, value: object, now: float, *, mass: bool = False) -> list[Article]:
     """Check the articles of a draft, of a news material, or of a mass send, and return them as they are kept.
 
     Args:
@@ -507,7 +505,7 @@ def check_articles(
         account: Whose articles these are.
         value: The array of the request.
         now: Simulated time.
-        permanent_thumb: Whether the cover must be permanent material.
+        mass: Whether they are for a mass send: the cover may be temporary then, and a made-up digest is longer.
 
     Raises:
         Refusal: With the code of the first rule that is broken.
@@ -521,11 +519,11 @@ def check_articles(
     if len(entries) > limit:
         raise Refusal(45008, f"{len(entries)} articles, at most {limit} are allowed")
     alone = len(entries) == 1
-    return [read_article(world, account, entry, now, alone=alone, permanent_thumb=permanent_thumb) for entry in entries]
+    return [read_article(world, account, entry, now, alone=alone, mass=mass) for entry in entries]
 
 
 def read_article(
-    world: World, account: Account, value: object, now: float, *, alone: bool = True, permanent_thumb: bool = True
+    world: World, account: Account, value: object, now: float, *, alone: bool = True, mass: bool = False
 ) -> Article:
     """Check one article and return it as it is kept: scripts and foreign pictures gone, the digest made up.
 
@@ -561,13 +559,14 @@ def read_article(
         pic_crop_1_1=crop(policy, entry, "pic_crop_1_1"),
         key=world.make_id("article", 22),
     )
-    check_pictures(account, article, policy, now, permanent_thumb=permanent_thumb)
+    check_pictures(account, article, policy, now, permanent_thumb=not mass)
     if article.need_open_comment and not account.library.comments_allowed:
         raise Refusal(88000, "the account has no comment feature")
     if article.product_info and not account.library.selling_allowed:
         raise Refusal(53406, "the account may not sell products in articles")
     if not article.digest and alone:
-        article.digest = articles.plain_text(article.content)[: policy.article_default_digest]
+        size = policy.article_mass_digest if mass else policy.article_default_digest
+        article.digest = articles.plain_text(article.content)[:size]
     return article
 
 

@@ -34,6 +34,8 @@ MEDIA_TYPES: Final = frozenset({"media_id", "view_limited"})
 ARTICLE_TYPES: Final = frozenset({"article_id", "article_view_limited"})
 URL_TYPES: Final = frozenset({"view", "miniprogram"})
 TYPES: Final = KEY_TYPES | MEDIA_TYPES | ARTICLE_TYPES | URL_TYPES
+# What the event of a tap may call its button by; the first that is there.
+EVENT_KEYS: Final = ("key", "url", "media_id", "article_id")
 # Only these taps open a customer-service window.
 WINDOW_TYPES: Final = frozenset({"click", "scancode_push", "scancode_waitmsg"})
 KEPT_FIELDS: Final = ("type", "name", "key", "url", "media_id", "article_id", "appid", "pagepath")
@@ -255,15 +257,23 @@ def find_button(buttons: list[JsonObject], key: str) -> JsonObject | None:
     return None
 
 
+def is_told(button: JsonObject, policy: Policy) -> bool:
+    """Tell whether the developer's server hears of a tap: always, but for materials and articles."""
+    kind = str(button["type"])
+    return kind not in MEDIA_TYPES | ARTICLE_TYPES or kind in policy.menu_material_events
+
+
 def tap_event(button: JsonObject, menuid: int) -> JsonObject:
     """Return the event a tap gives."""
     kind = str(button["type"])
     names = {"click": "CLICK", "view": "VIEW", "miniprogram": "view_miniprogram"}
+    # A mini program is told by its page; the url is for clients that cannot open it.
+    told = ("key", "pagepath", "url", "media_id", "article_id") if kind == "miniprogram" else EVENT_KEYS
     event: JsonObject = {
         "MsgType": "event",
         "Event": names.get(kind, kind),
-        "EventKey": button.get("key") or button.get("url") or button.get("media_id") or button.get("article_id") or "",
+        "EventKey": next((button[name] for name in told if button.get(name)), ""),
     }
     if kind in {"view", "miniprogram"}:
-        event["MenuId"] = str(menuid)
+        event["MenuId"] = menuid
     return event

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from wxmp.simulator import staff, statistics
 from wxmp.simulator.state import Account, ChatEntry, Person, Push, User, Window
+from wxmp.simulator.wire import WorldError
 
 if TYPE_CHECKING:
     from wxmp.simulator.wire import JsonObject
     from wxmp.simulator.world import World
 
-__all__ = ["act", "add_person", "chat", "openid_for", "push", "tell"]
+__all__ = ["act", "add_person", "avatar", "chat", "openid_for", "push", "push_fields", "tell"]
 
 NICKNAMES = ("小明", "晓红", "阿强", "Ann", "李雷", "韩梅梅", "王大锤🔨", "José", "思思", "Ben")
 SCAN_SCENE = "ADD_SCENE_QR_CODE"
+# The platform's own notices come from an openid that belongs to nobody.
+PLATFORM = 0
 
 
 def openid_for(world: World, appid: str, person: int) -> str:
@@ -41,6 +44,11 @@ def add_person(world: World, *, nickname: str | None = None) -> Person:
     )
     world.state.people.append(person)
     return person
+
+
+def avatar(person: Person) -> str:
+    """Return the link of a person's picture, where the platform tells it."""
+    return f"https://thirdwx.qlogo.cn/mmopen/vi_32/simulated{person.number}/132"
 
 
 def acquaint(world: World, account: Account, person: Person) -> User:
@@ -92,6 +100,27 @@ def act(world: World, account: Account, user: User, fields: JsonObject, now: flo
     return record
 
 
+def push_fields(world: World, account: Account, fields: JsonObject, openid: str | None) -> Push | None:
+    """Push any fields as given; see :meth:`World.push <wxmp.simulator.World.push>`.
+
+    Raises:
+        WorldError: They are neither an event nor a message, or nobody is named.
+    """
+    whole: JsonObject = {"MsgType": "event", **fields} if "Event" in fields else dict(fields)
+    sender, now = openid if openid is not None else whole.get("FromUserName"), world.now()
+    if not isinstance(whole.get("MsgType"), str) or not isinstance(sender, str):
+        raise WorldError("a push needs an Event or a MsgType, and an openid or a FromUserName")
+    kind = "event" if whole["MsgType"] == "event" else "message"
+    user = account.users.get(sender)
+    if user is not None and kind == "event":
+        return push(world, account, user, kind, whole, now)
+    if user is not None:
+        return act(world, account, user, whole, now)
+    if openid is not None:
+        raise WorldError("no such user of this account")
+    return tell(world, account, sender, kind, whole, now)
+
+
 def chat(world: World, user: User, entry: ChatEntry) -> None:
     """Add a line to the user's chat with the account."""
     user.chat.append(entry)
@@ -100,12 +129,19 @@ def chat(world: World, user: User, entry: ChatEntry) -> None:
 
 def open_window(world: World, user: User, trigger: str, now: float) -> None:
     """Open or renew the customer-service window of a trigger."""
-    allowance = world.policy.custom_allowances.get(trigger)
-    user.last_contact_at = now
-    if allowance is None:
+    policy = world.policy
+    allowance = policy.custom_allowances.get(trigger)
+    if trigger in policy.typing_contact_acts:
+        user.last_contact_at = now
+    if allowance is None or (trigger == "pay" and account_of(world, user).kind not in policy.custom_pay_window_kinds):
         return
     user.windows = [window for window in user.windows if window.until > now and window.trigger != trigger]
     user.windows.append(Window(trigger=trigger, until=now + allowance.seconds, left=allowance.messages))
+
+
+def account_of(world: World, user: User) -> Account:
+    """Return the account a user record belongs to."""
+    return next(account for account in world.state.accounts.values() if account.users.get(user.openid) is user)
 
 
 def follow(

@@ -165,7 +165,7 @@ class Phone:
 
     # --- messages -------------------------------------------------------------------------------------------------
 
-    def send(self, kind: str, **fields: object) -> None:
+    def send(self, kind: str, /, **fields: object) -> None:
         """Send a message of any kind, with the platform's own field names; fields left out get made-up values.
 
         Args:
@@ -377,11 +377,16 @@ class Phone:
                 event["SendPicsInfo"] = {"Count": pictures, "PicList": {"item": sums}}
             elif kind == "location_select":
                 event["SendLocationInfo"] = place_info(place)
-            people.act(self._world, account, user, event, now)
+            if menus.is_told(button, self._world.policy):
+                people.act(self._world, account, user, event, now)
+            else:
+                entry = ChatEntry("from_user", str(event["Event"]), "", event, now, "user")
+                people.chat(self._world, user, entry)
             self._receive_material(account, user, now, button)
-            for media_id in media:
+            follow = self._world.policy.menu_acts_follow
+            for media_id in media if follow else ():
                 self._send(account, user, now, "image", {"MediaId": media_id})
-            if kind == "location_select":
+            if kind == "location_select" and follow:
                 latitude, longitude, label = place
                 sent: JsonObject = {"Location_X": latitude, "Location_Y": longitude, "Scale": 15, "Label": label}
                 self._send(account, user, now, "location", sent)
@@ -418,6 +423,37 @@ class Phone:
                 "Precision": precision,
             }
             people.push(self._world, account, user, "event", fields, now)
+            self._world.announce()
+
+    # --- permissions of web pages ----------------------------------------------------------------------------------
+
+    def change_password(self) -> None:
+        """Change the WeChat password (修改密码): the tokens that web pages hold for this user are over (42007)."""
+        with self._world.lock:
+            account, _user, _now = self._begin()
+            for held in (account.oauth_tokens, account.refresh_tokens):
+                for grant in held.values():
+                    grant.revoked |= grant.openid == self.openid
+            self._world.announce()
+
+    def revoke_authorization(self, info: str = "205") -> None:
+        """Withdraw what web pages were allowed (撤回授权); the account hears of it and has to delete what it keeps.
+
+        Args:
+            info: What is withdrawn, as the event's ``RevokeInfo`` has it: 205 is nickname and avatar.
+        """
+        with self._world.lock:
+            account, user, now = self._begin()
+            if self._world.policy.oauth_revoke_ends_tokens:
+                for held in (account.oauth_tokens, account.refresh_tokens):
+                    for text in [text for text, grant in held.items() if grant.openid == self.openid]:
+                        del held[text]
+            event: JsonObject = {"MsgType": "event", "Event": "user_authorization_revoke"}
+            event |= {"OpenID": self.openid, "AppID": account.appid, "RevokeInfo": info}
+            if account.open_platform:
+                event["UnionID"] = self._world.person_of(user).unionid
+            sender = people.openid_for(self._world, account.appid, people.PLATFORM)
+            people.tell(self._world, account, sender, "event", event, now)
             self._world.announce()
 
     # --- subscription notices -------------------------------------------------------------------------------------

@@ -207,6 +207,7 @@ class Policy:
     token_text_length: int = 136  # [F] characters after "NN_"
     wrong_secret_errcode: int = 40125  # [D] older accounts answer 40001
     unlisted_ip_errcode: int = 40164  # [D] one official page names 61004
+    address_before_secret: bool = True  # [S] an unlisted address is refused before the secret is looked at
     risk_refusal_hours: float = 1.0  # [F] 89507 after the first refusal
     risk_block_hours: float = 24.0  # [F] 89506 after a further refusal
     dead_tokens_kept: int = 1_000  # [S] older ones are forgotten and answer 40014
@@ -219,6 +220,7 @@ class Policy:
     quota_clears_per_month: int = 10  # [D] shared by clear_quota and clear_quota/v2
     path_clears_per_month: int = 50  # [D]
     quota_day_offset_hours: float = 8.0  # [K] counters start again at 00:00 Asia/Shanghai
+    quota_shown_error: float = 0.0  # [D] "about 1 %": how far the shown number of used calls may be off
 
     # --- menus ------------------------------------------------------------------------------------------------
     menu_max_buttons: int = 3  # [D]
@@ -229,12 +231,16 @@ class Policy:
     menu_url_bytes: int = 1024  # [D]
     menu_max_domains: int = 3  # [F] of all conditional menus together (65316)
     menu_condition_key: str = "group_id"  # [K] how menu/get names the tag of a rule
+    menu_material_events: tuple[str, ...] = ("media_id", "view_limited")  # [K] taps that are told; the page says none
+    menu_acts_follow: bool = True  # [K] pictures and places chosen through a menu come as messages of their own too
     menu_reread_seconds: float = 300.0  # [F] a phone reads the menu again when it is opened after so long
 
     # --- users, tags, groups, blacklist -----------------------------------------------------------------------
     follower_page: int = 10_000  # [D]
     last_page_cursor: Literal["empty", "last_openid"] = "empty"  # [K] next_openid on the last page
     user_batch: int = 100  # [D]
+    user_profile: Literal["empty", "absent", "filled"] = "empty"  # [K] nickname and place, since 2021-12
+    user_language: Literal["filled", "empty"] = "empty"  # [D] "no longer filled"; older answers have it
     remark_chars: int = 30  # [K] documented once as bytes, once as characters
     max_tags: int = 100  # [D]
     tag_name_limit: int = 30  # [D]
@@ -256,10 +262,14 @@ class Policy:
     custom_windows_add_up: bool = False  # [D] "allowances do not add up"; True: several open windows do
     custom_text_bytes: int = 2_048  # [F]
     custom_retired_types: tuple[str, ...] = ("mpnews", "wxcard")  # [D]
+    custom_pay_window_kinds: tuple[str, ...] = ("service",)  # [D] kinds of account a payment opens a window for
     typing_contact: float = 30.0  # [F] 45080 without contact in that time
     typing_life: float = 15.0  # [K]
+    typing_contact_acts: tuple[str, ...] = ("write", "menu", "follow", "scan")  # [S] what counts as contact
+    blacklist_stops_notices: bool = True  # [K] 43019 for subscription notices and previews as well
     max_templates: int = 25  # [D]
     template_delay: tuple[float, float] = (0.3, 3.0)  # [S] until TEMPLATESENDJOBFINISH
+    template_blocked_words: tuple[str, ...] = ("[[blocked]]",)  # [S] held back, and listed by queryblocktmplmsg
     client_msg_id_life: float = 600.0  # [K]
     industry_change_days: float = 30.0  # [D] "once a month"
     sent_kept: int = 10_000  # [S] deliveries and pushes remembered per account
@@ -278,8 +288,12 @@ class Policy:
     oauth_token_life: int = 7200  # [D]
     oauth_refresh_life: float = 30 * DAY  # [D]
     oauth_state_chars: int = 128  # [K]
+    oauth_state_pattern: str = "[a-zA-Z0-9]*"  # [K]
+    # [K] A follower who comes from the chat or the menu (``entry=chat`` here) sees no consent page.
+    oauth_silent_for_followers: bool = True
     # [K] Tapping "refuse" on the consent page leaves it; older pages say the visitor comes back without a code.
     oauth_refused: Literal["page", "redirect"] = "page"
+    oauth_revoke_ends_tokens: bool = True  # [S] a user who withdraws a permission ends the tokens it gave
     ticket_life: int = 7200  # [K]
     ticket_rotates: bool = True  # [S] every call mints a new ticket, like the plain token
     api_ips: tuple[str, ...] = ("101.89.47.18", "101.91.34.103", "121.51.130.0/24")  # [S] documentation-like values
@@ -293,6 +307,7 @@ class Policy:
     media_judged_by: Literal["bytes", "name", "both"] = "both"  # [K] what 40005 looks at
     voice_max_seconds: float = 60.0  # [D] 45007 above
     media_kind_must_fit: bool = True  # [K] a picture sent as a voice message is 40007
+    thumb_answer: Literal["thumb_media_id", "media_id", "both"] = "thumb_media_id"  # [K] of an uploaded thumbnail
     media_download_name: Literal["media_id", "uploaded"] = "media_id"  # [D] the name in Content-Disposition
     media_link_content_type: str = "text/plain"  # [F] of the answer that holds a video's link
     media_bytes_kept: int = 256 * MIB  # [S] per account; the oldest temporary media are forgotten
@@ -314,6 +329,7 @@ class Policy:
     article_author_errcode: int = 45110  # [K]
     article_digest_chars: int = 128  # [D]
     article_default_digest: int = 54  # [D] characters of the content when a single article has none
+    article_mass_digest: int = 64  # [D] the same of uploadnews
     article_content_chars: int = 20_000  # [D] fewer than these
     article_content_bytes: int = MIB  # [D]
     article_source_url_bytes: int = 1_024  # [D]
@@ -354,6 +370,7 @@ class Policy:
     mass_delay: tuple[float, float] = (1.0, 5.0)  # [S] until MASSSENDJOBFINISH
     mass_before_report: float = 0.5  # [S] share of the receivers who have it when the report is pushed
     mass_after_report: float = 1.0  # [S] seconds until the others have it
+    mass_speed_by_get: bool = True  # [F] an older text reads the speed with GET
     mass_speeds: tuple[int, ...] = (80, 60, 45, 30, 10)  # [D] ten thousands a minute, by level
     mass_sender: str = "mphelper"  # [K] FromUserName of the report
     mass_empty_results: Literal["text", "object"] = "text"  # [F] CopyrightCheckResult without content, in JSON
@@ -379,6 +396,7 @@ class Policy:
     one_time_scene_max: int = 10_000  # [D]
     one_time_reserved_bytes: int = 128  # [D]
     kf_accounts_max: int = 100  # [D]
+    kf_delete_by_get: bool = True  # [D] older pages delete an agent with GET and the name in the query
     kf_prefix_chars: int = 10  # [D]
     kf_suffix_chars: int = 30  # [D]
     kf_nickname_chars: int = 16  # [D]
@@ -461,6 +479,8 @@ class Policy:
     # --- pushes to the developer's server ---------------------------------------------------------------------
     callback_seconds: float = 5.0  # [D] real seconds the server has for an answer
     callback_deliveries: int = 3  # [D] of one push, the first included
+    callback_repeats_bad_status: bool = True  # [S] an answer with another status than 200 is asked for again
+    callback_fresh_repeats: bool = True  # [S] a repeat has a new timestamp, nonce and cipher text
     callback_repeats_broken_body: bool = False  # [S] an answer that arrives but cannot be read is not asked for again
     callback_order: Literal["user", "account", "none"] = "user"  # [S] what is delivered one after the other
     callback_concurrency: int = 64  # [S] pushes on their way at once, all accounts together
@@ -472,6 +492,7 @@ class Policy:
     callback_trims_answer: bool = False  # [S] whether blanks around "success" are forgiven
     callback_either_format: bool = False  # [S] whether an XML account may answer in JSON, and the other way round
     callback_text_bytes: int = 2_048  # [F] of a text reply
+    callback_checks_media: bool = True  # [K] a reply with a media id the account does not have is broken
     callback_message_articles: int = 1  # [D] of a news reply to a message
     callback_event_articles: int = 8  # [D] and to an event
     callback_extra_articles: Literal["dropped", "broken"] = "dropped"  # [K] articles over the limit

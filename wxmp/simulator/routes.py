@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from wxmp.simulator.hosts import Host
 from wxmp.simulator.state import Account
 from wxmp.simulator.wire import Form, JsonObject, Refusal, Reply, Request, as_list, as_object, whole_number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wxmp.simulator.state import User
     from wxmp.simulator.world import World  # noqa: TC004  (a cycle at run time; nothing resolves the hints of Call)
 
-__all__ = ["OK", "Call", "Handler", "Route"]
+__all__ = ["OK", "Call", "Dialect", "Handler", "Route", "RouteTable", "Trouble"]
 
-Host = Literal["api", "mp", "open", "mch"]
 Takes = Literal["json", "form", "raw", "none"]
+NO_FORM = Form()
+NO_PARTS: Mapping[str, str] = MappingProxyType({})
 PATH_PART = re.compile(r"\\?\{([a-z_]+)\\?\}")
 
 
@@ -31,9 +36,10 @@ class Call:
     now: float
     account: Account | None = None
     body: JsonObject = attrs.field(factory=dict[str, object], repr=False)
-    form: Form = attrs.field(factory=Form, repr=False)
-    path: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    form: Form = attrs.field(default=NO_FORM, repr=False)
+    path: Mapping[str, str] = NO_PARTS
     why: str = ""
+    bug: str = ""
 
     @property
     def owner(self) -> Account:
@@ -108,7 +114,6 @@ class Route:
     accounts: Literal["all", "verified", "service_verified"] = "verified"
     host: Host = "api"
     style: Literal["json", "sns", "binary", "page"] = "json"
-
     takes: Takes | None = None
 
     @property
@@ -124,6 +129,97 @@ class Route:
         if "{" not in self.path:
             return None
         return re.compile(PATH_PART.sub(r"(?P<\1>[^/]+)", re.escape(self.path)))
+
+
+Found: TypeAlias = "tuple[Route, Mapping[str, str]]"
+
+
+class RouteTable:
+    """All endpoints, found by their paths.
+
+    Args:
+        routes: The endpoints. A path with parts in braces begins with a plain part.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[str, list[Found]] = {}
+        # By first part and number of parts: only few patterns are ever tried.
+        self._patterns: dict[tuple[str, int], list[tuple[re.Pattern[str], Route]]] = {}
+        for route in routes:
+            pattern = route.pattern
+            if pattern is None:
+                self._exact.setdefault(route.path, []).append((route, NO_PARTS))
+            else:
+                self._patterns.setdefault(pattern_key(route.path), []).append((pattern, route))
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._exact
+
+    def find(self, path: str, host: str = "") -> list[Found]:
+        """Return the endpoints of a path, one for each verb, with the parts of the path; exact paths win.
+
+        Args:
+            path: The path.
+            host: The host that is meant; an empty text for any.
+        """
+        exact = self._exact.get(path)
+        if exact is not None:
+            if not host:
+                return exact
+            served = [found for found in exact if found[0].host == host]
+            if served:
+                return served
+        return [
+            (route, match.groupdict())
+            for pattern, route in self._patterns.get(pattern_key(path), ())
+            if (not host or route.host == host) and (match := pattern.fullmatch(path)) is not None
+        ]
+
+
+def pattern_key(path: str) -> tuple[str, int]:
+    """Return the first part of a path and the number of its slashes."""
+    return path[1:].partition("/")[0], path.count("/")
+
+
+@attrs.frozen
+class Trouble:
+    """A failure that some part of the platform has to put in its own words.
+
+    Attributes:
+        kind: ``"busy"``; ``"limited"``: too many calls; ``"refused"``: any other code; ``"broken"``: a bug of the
+            simulator.
+        why: The reason for the journal.
+        errcode: The code on the ordinary hosts.
+        code: The code of WeChat Pay, where a test has named one.
+    """
+
+    kind: Literal["busy", "limited", "refused", "broken"]
+    why: str
+    errcode: int = -1
+    code: str = ""
+
+
+@attrs.frozen
+class Dialect:
+    """A part of the platform that answers in a form of its own, even where there is no endpoint.
+
+    Attributes:
+        host: Its host.
+        prefix: What its paths begin with; of several the longest counts. ``"/"``: every path of the host, once a
+            request has named the host.
+        nowhere: Answers where no endpoint does; the second argument is the verb that is wanted, empty for an unknown
+            path.
+        trouble: Writes a failure.
+    """
+
+    host: Host
+    prefix: str
+    nowhere: Callable[[Call, str], Reply]
+    trouble: Callable[[Call, Trouble], Reply]
+
+    def serves(self, host: str, path: str) -> bool:
+        """Tell whether a request is for this part."""
+        return path.startswith(self.prefix) and (host == self.host or (not host and self.prefix != "/"))
 
 
 def OK() -> JsonObject:  # noqa: N802  (reads as the constant it would be, were dicts immutable)

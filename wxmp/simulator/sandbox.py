@@ -24,6 +24,7 @@ from wxmp.simulator.callbacks import CallbackSettings
 from wxmp.simulator.carrier import Carrier, LoopThread, lifespan
 from wxmp.simulator.clock import Clock
 from wxmp.simulator.explain import counted, explain
+from wxmp.simulator.pay import ledger
 from wxmp.simulator.policy import Policy
 from wxmp.simulator.routes import Call
 from wxmp.simulator.server import Simulator
@@ -491,14 +492,17 @@ class Sandbox:
         return self.world.add_template(title, content, appid=appid)
 
     def merchant(self, mchid: str | None = None) -> Merchant:
-        """Return a merchant (商户) of WeChat Pay that is bound to the account: its number, keys and certificates.
+        """Return a merchant (商户) of WeChat Pay that collects for the account: its number, keys and certificates.
+
+        The same number is the same merchant; it comes into being when somebody asks for it.
 
         Args:
-            mchid: Its number; made up if absent.
-        """
-        from wxmp.simulator.pay.ledger import add_merchant
+            mchid: Its number; the world's first merchant if absent.
 
-        return add_merchant(self.world, mchid, self.appid)
+        Raises:
+            WorldError: No merchant can have this number.
+        """
+        return ledger.ensure_merchant(self.world, mchid)
 
     def load_scenario(self, scenario: Source) -> Applied:
         """Let a scenario take place in this world: people, menus, templates, faults, and a timeline on its clock.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self, Unpack
 
 from wxmp.simulator.callbacks import CallbackSettings
 from wxmp.simulator.deliver import Courier
+from wxmp.simulator.pay import ledger
 from wxmp.simulator.world import World
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from wxmp.simulator.clock import Clock
     from wxmp.simulator.faults import Effect, Fault, FaultConditions
     from wxmp.simulator.journal import Exchange
+    from wxmp.simulator.pay.records import Merchant
     from wxmp.simulator.phone import Phone
     from wxmp.simulator.policy import Policy
     from wxmp.simulator.state import Account, Attempt, CallbackFormat, CallbackMode, Channel, ChatEntry, Push
@@ -347,12 +349,25 @@ class Simulator:
         """Wait until every push is delivered or has failed; tell whether it was so within ``timeout`` real seconds."""
         return self.world.wait_for(lambda world: world.settled, timeout)
 
+    def merchant(self, mchid: str | None = None) -> Merchant:
+        """Return a merchant (商户) of WeChat Pay: its number, keys and certificates.
+
+        The same number is the same merchant; it comes into being when somebody asks for it.
+
+        Args:
+            mchid: Its number; the world's first merchant if absent.
+
+        Raises:
+            WorldError: No merchant can have this number.
+        """
+        return ledger.ensure_merchant(self.world, mchid)
+
     def advance(self, seconds: float) -> float:
         """Move the clock forward; everything due on the way happens in order."""
         return self.world.advance(seconds)
 
     def reset(self) -> None:
-        """Start the world again from nothing; the server and its URL stay."""
+        """Start the world again from nothing; the server and its URL stay. See :meth:`World.reset`."""
         self.world.reset()
 
     def wait_for(self, predicate: Callable[[World], bool], timeout: float = 10.0) -> bool:

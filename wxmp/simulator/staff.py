@@ -305,6 +305,7 @@ def say(world: World, account: Account, openid: str, text: str) -> None:
         payload: JsonObject = {"msgtype": "text", "text": {"content": text}, "kf_account": session.kf_account}
         entry = ChatEntry("to_user", "text", text, payload, now, "custom", f"written by {session.kf_account}")
         people.chat(world, user, entry)
+        user.typing_until, user.last_contact_at = 0.0, now
         write_down(world, account, openid, AGENT_SENT, text, session.kf_account, now)
         world.announce()
 

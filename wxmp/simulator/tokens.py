@@ -7,19 +7,70 @@ import hashlib
 import hmac
 import ipaddress
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Literal
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, cast
 
 from wxmp.simulator.state import Account, Channel, Risk, Token
-from wxmp.simulator.wire import Refusal
+from wxmp.simulator.wire import Refusal, WorldError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wxmp.simulator.state import Event
     from wxmp.simulator.world import World
 
-__all__ = ["HowKilled", "admit", "fetch_plain", "fetch_stable", "judge", "kill"]
+__all__ = [
+    "HowKilled",
+    "TokenIndex",
+    "admit",
+    "fetch_plain",
+    "fetch_stable",
+    "judge",
+    "kill",
+    "living",
+    "outsider_fetches",
+    "set_outsider",
+]
 
 HowKilled = Literal["plain", "forced", "expired", "unknown"]
 
 SHANGHAI = timezone(timedelta(hours=8))
+# Caller addresses whose risk control is remembered, per account.
+MOST_ADDRESSES = 1_000
+
+
+class TokenIndex:
+    """Finds a token by its text, over all accounts. It is not part of a snapshot: it is made from the accounts."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, int]] = {}
+
+    def add(self, account: Account, token: Token) -> None:
+        """Make a token findable."""
+        self._found[token.text] = (account.appid, token.serial)
+
+    def drop(self, token: Token) -> None:
+        """Make a token unknown."""
+        self._found.pop(token.text, None)
+
+    def find(self, text: str, accounts: Mapping[str, Account]) -> tuple[Account, Token] | None:
+        """Return the token of this text, and its account."""
+        found = self._found.get(text)
+        if found is None:
+            return None
+        account = accounts[found[0]]
+        return account, account.tokens[found[1]]
+
+    def clear(self) -> None:
+        """Forget all tokens."""
+        self._found.clear()
+
+    def rebuild(self, accounts: Mapping[str, Account]) -> None:
+        """Start again with the tokens of these accounts."""
+        self.clear()
+        for account in accounts.values():
+            for token in account.tokens.values():
+                self.add(account, token)
 
 
 def clock_text(now: float) -> str:
@@ -64,14 +115,17 @@ def mint(world: World, account: Account, channel: Channel, now: float, by: str) 
     state.current = serial
     state.issued += 1
     world.index_token(account, token)
-    forget_old(world, account)
+    forget_old(world, account, now)
     return token
 
 
-def forget_old(world: World, account: Account) -> None:
-    """Drop the oldest tokens beyond the number the policy keeps."""
-    while len(account.tokens) > world.policy.dead_tokens_kept:
-        serial = next(iter(account.tokens))
+def forget_old(world: World, account: Account, now: float) -> None:
+    """Drop the oldest dead tokens beyond the number the policy keeps; one that still works is never forgotten."""
+    excess = len(account.tokens) - world.policy.dead_tokens_kept
+    if excess <= 0:
+        return
+    dead = (serial for serial, token in account.tokens.items() if now >= min(token.dies_at, token.expires_at))
+    for serial in list(islice(dead, excess)):
         world.forget_token(account.tokens.pop(serial))
 
 
@@ -226,6 +280,8 @@ def admit(
     account = world.state.accounts.get(appid)
     if account is None:
         raise Refusal(40013, "no such account in this world")
+    if not world.policy.address_before_secret:
+        check_secret(world, account, secret)
     check_address(world, account, address)
     check_risk(world, account, address, now)
     if account.frozen:
@@ -269,6 +325,10 @@ def check_risk(world: World, account: Account, address: str, now: float) -> None
     if not account.risk_control or account.ip_list is not None:
         return
     risk = account.risks.setdefault(address, Risk())
+    if len(account.risks) > MOST_ADDRESSES:
+        # Anybody may make up addresses: those nobody has decided on are forgotten first.
+        undecided = (known for known, kept in account.risks.items() if kept.state == "pending" and known != address)
+        account.risks.pop(next(undecided, next(iter(account.risks))))
     if risk.state == "allowed":
         return
     if risk.state == "new" or (risk.state == "refused" and now >= risk.until):
@@ -278,3 +338,30 @@ def check_risk(world: World, account: Account, address: str, now: float) -> None
         raise Refusal(89501, f"the administrator has not answered for {address}")
     errcode = 89507 if risk.refusals == 1 else 89506
     raise Refusal(errcode, f"the administrator refused {address} {risk.refusals} times")
+
+
+def set_outsider(world: World, account: Account, every: float | None, channel: Channel, how: HowKilled) -> None:
+    """Let another system fetch tokens of a channel every so many simulated seconds; ``None`` stops it.
+
+    Raises:
+        WorldError: The number of seconds cannot work.
+    """
+    state = world.state
+    state.events = [
+        event
+        for event in state.events
+        if not (event.kind == "outsider" and event.appid == account.appid and event.fields["channel"] == channel)
+    ]
+    if every is None:
+        return
+    if every <= 0:
+        raise WorldError("an outsider needs a positive number of seconds between fetches")
+    world.schedule(every, "outsider", account, {"channel": channel, "how": how, "every": every})
+
+
+def outsider_fetches(world: World, account: Account, event: Event) -> None:
+    """Let the other system fetch a token now, and again later."""
+    channel, how = cast("Channel", event.fields["channel"]), cast("HowKilled", event.fields["how"])
+    world.state.outsider_fetches += 1
+    kill(world, account, channel, how, event.due, "an outsider")
+    world.schedule(float(cast("float", event.fields["every"])), "outsider", account, event.fields)

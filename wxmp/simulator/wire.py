@@ -32,6 +32,8 @@ JsonObject: TypeAlias = dict[str, object]
 JSON_TYPE: Final = "application/json; charset=UTF-8"
 ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u([0-9a-fA-F]{4})")
 ASCII_END: Final = 0x80
+# Made once: json.dumps() makes an encoder for every call that is not like its defaults.
+ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @attrs.frozen
@@ -39,7 +41,8 @@ class Request:
     """One request as it reached the platform.
 
     ``host`` is ``"api"``, ``"mp"``, ``"open"``, ``"mch"``, or ``""`` when the caller did not say which one it meant.
-    The names of ``headers`` are in lower case.
+    The names of ``headers`` are in lower case. ``target`` is path and query exactly as they stood in the request line,
+    percent-encodings, order and a prefix such as ``/mch`` included; empty when nobody has written one.
     """
 
     method: str
@@ -50,6 +53,7 @@ class Request:
     client: str = ""
     client_ip: str = "127.0.0.1"
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    target: str = attrs.field(default="", repr=False)
 
     @property
     def content_type(self) -> str:
@@ -81,6 +85,8 @@ class Delivery:
     Attributes:
         delay: Seconds before the first byte.
         reset: Cut the connection with a reset instead of answering.
+        refused: With ``reset``: the connection never came about. A real server has accepted it long before it knows,
+            and can only reset it; without sockets it is refused.
         hang: Never answer; the connection stays open.
         drip: Seconds between single bytes of the body; 0 sends it at once.
         filler: Bytes of padding to add inside the body, made while sending.
@@ -88,6 +94,7 @@ class Delivery:
 
     delay: float = 0.0
     reset: bool = False
+    refused: bool = False
     hang: bool = False
     drip: float = 0.0
     filler: int = 0
@@ -138,7 +145,7 @@ class WorldError(ValueError):
 
 def dump_json(value: Mapping[str, object]) -> bytes:
     """Write JSON the platform's way: UTF-8, Chinese not escaped, no blanks."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="surrogatepass")
+    return ENCODE(value).encode("utf-8", errors="surrogatepass")
 
 
 def json_reply(value: Mapping[str, object], *, why: str = "", content_type: str = JSON_TYPE) -> Reply:
@@ -242,6 +249,6 @@ def whole_number(value: object) -> int | None:
         return None
     if isinstance(value, int):
         return value
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value):
         return int(value)
     return None

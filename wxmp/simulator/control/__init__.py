@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route as WebRoute
 
-from wxmp.simulator.control import faults, files, money, people, settings, watching
+from wxmp.simulator.control import faults, files, jssdk, money, people, settings, staff, watching
 from wxmp.simulator.control.reading import View, endpoint, raw_endpoint
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def control_routes(world: World, courier: Courier | None = None) -> list[WebRout
         *people.ROUTES,
         *faults.ROUTES,
         *money.ROUTES,
+        *staff.ROUTES,
         *files.ROUTES,
+        *jssdk.ROUTES,
     ]
     return [
         *(WebRoute(path, endpoint(world, view), methods=[method]) for method, path, view in table),

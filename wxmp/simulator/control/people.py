@@ -71,7 +71,8 @@ def user_acts(world: World, request: WebRequest, body: JsonObject) -> JsonObject
     the message's own fields), ``location``, ``link``, ``tap {key, scan_result?, scan_type?, pictures?}``,
     ``report_location {latitude?, longitude?, precision?}``, ``open`` (the chat), ``refresh_menu``,
     ``subscribe_popup {template_ids}``, ``subscription {template_id, on}``, ``read {article}``,
-    ``comment {article, text}``, ``oauth {url | redirect_uri, scope?, state?, deny?, snapshot?}``.
+    ``comment {article, text}``, ``change_password``, ``revoke_authorization {info?}``,
+    ``oauth {url | redirect_uri, scope?, state?, deny?, snapshot?}``.
     """
     openid, action = request.path_params["openid"], request.path_params["action"]
     if action not in ACTIONS and action != "oauth":
@@ -160,6 +161,11 @@ def answer_popup(phone: Phone, body: JsonObject) -> None:
 def change_subscription(phone: Phone, body: JsonObject) -> None:
     """Switch a subscription on or off in the settings."""
     phone.change_subscription(needed(body, "template_id"), flag(body, "on", default=True))
+
+
+def revoke_authorization(phone: Phone, body: JsonObject) -> None:
+    """Withdraw what web pages were allowed."""
+    phone.revoke_authorization(text(body, "info", "205") or "205")
 
 
 def read_article(phone: Phone, body: JsonObject) -> None:
@@ -252,6 +258,8 @@ ACTIONS: Final[dict[str, Callable[[Phone, JsonObject], JsonObject | None]]] = {
     "report_location": report_location,
     "subscribe_popup": answer_popup,
     "subscription": change_subscription,
+    "change_password": nothing(Phone.change_password),
+    "revoke_authorization": revoke_authorization,
     "read": read_article,
     "comment": write_comment,
     **{kind: sender(kind) for kind in SENDABLE if kind != "text"},

@@ -37,11 +37,11 @@ from wxmp.simulator.pay import v3 as pay_v3
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wxmp.simulator.routes import Route
+    from wxmp.simulator.routes import Dialect, Route
     from wxmp.simulator.state import Account, Event
     from wxmp.simulator.world import World
 
-__all__ = ["EVENTS", "ROUTES"]
+__all__ = ["DIALECTS", "EVENTS", "ROUTES"]
 
 EventHandler: TypeAlias = "Callable[[World, Account, Event], None]"
 
@@ -71,6 +71,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *pay_v3.ROUTES,
     *pay_v2.ROUTES,
 )
+# Who answers in a form of their own, also where there is no endpoint.
+DIALECTS: Final[tuple[Dialect, ...]] = (*pay_v3.DIALECTS, *pay_v2.DIALECTS)
 # What happens when an event of the world's queue is due, by kind.
 EVENTS: Final[Mapping[str, EventHandler]] = MappingProxyType(
     {

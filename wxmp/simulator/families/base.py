@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from wxmp.simulator import tokens
 from wxmp.simulator.routes import OK, Call, Route
@@ -16,6 +18,8 @@ __all__ = ["ROUTES"]
 
 ACTIONS: Final = frozenset({"dns", "ping", "all"})
 OPERATORS: Final = frozenset({"CHINANET", "UNICOM", "CAP", "DEFAULT"})
+LOOPBACK: Final = "127.0.0.1"
+PING_TIME: Final = "0.045ms"
 
 
 def plain_token(call: Call) -> JsonObject:
@@ -111,7 +115,9 @@ def get_quota(call: Call) -> JsonObject:
     """Read the counters of one path."""
     path, world = known_path(call), call.world
     limit = world.daily_limit(call.owner, path)
-    used = world.counter(call.owner, path, call.now).used
+    used, off = world.counter(call.owner, path, call.now).used, world.policy.quota_shown_error
+    if off:
+        used += round(used * world.state.dice.between("quota shown", -off, off))
     shown = limit if limit is not None else 0
     minute = world.policy.minute_quotas.get(path, world.policy.default_minute_quota)
     return {
@@ -168,20 +174,33 @@ def callback_ips(call: Call) -> JsonObject:
 
 
 def check_callback(call: Call) -> JsonObject:
-    """Pretend to resolve and ping the developer's server."""
-    if call.owner.callback_url is None:
+    """Tell the address of the developer's server, and whether it answered last; nothing is asked of it now."""
+    account, url = call.owner, call.owner.callback_url
+    if url is None:
         raise Refusal(40201, "no callback address is configured")
     action = call.text("action")
     if action not in ACTIONS:
         raise Refusal(40202, f"action is {action!r}")
-    if call.text("check_operator") not in OPERATORS:
-        raise Refusal(40203, f"check_operator is {call.text('check_operator')!r}")
+    operator = call.text("check_operator")
+    if operator not in OPERATORS:
+        raise Refusal(40203, f"check_operator is {operator!r}")
+    ip, lost = address_of(url), bool(account.attempts) and account.attempts[-1].status is None
     answer: JsonObject = {}
     if action in {"dns", "all"}:
-        answer["dns"] = [{"ip": "127.0.0.1", "real_operator": "DEFAULT"}]
+        answer["dns"] = [{"ip": ip, "real_operator": operator}]
     if action in {"ping", "all"}:
-        answer["ping"] = [{"ip": "127.0.0.1", "from_operator": "DEFAULT", "package_loss": "0%", "time": "0.045ms"}]
+        ping = {"ip": ip, "from_operator": operator, "package_loss": "100%" if lost else "0%"}
+        answer["ping"] = [{**ping, "time": "" if lost else PING_TIME}]
     return answer
+
+
+def address_of(url: str) -> str:
+    """Return the address of the developer's server: a name counts as this machine, because nothing is resolved."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return LOOPBACK
 
 
 ROUTES: Final[tuple[Route, ...]] = (

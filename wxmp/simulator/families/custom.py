@@ -76,6 +76,9 @@ def check_content(call: Call) -> str:
             raise Refusal(41006 if name in MEDIA_FIELDS else 40035, f"{kind}.{name} is missing", detail=name)
     if call.world.policy.custom_checks_media:
         check_media(call, kind, content)
+    linked = call.owner.linked_miniprograms
+    if kind == "miniprogrampage" and linked is not None and call.text("appid", content) not in linked:
+        raise Refusal(45064, "the mini program is not linked to the account")
     check_sender(call)
     return kind
 

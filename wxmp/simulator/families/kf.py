@@ -126,10 +126,17 @@ def update(call: Call) -> JsonObject:
 
 
 def delete(call: Call) -> JsonObject:
-    """Delete an agent; open sessions end."""
-    agent = agent_named(call, call.text("kf_account"))
+    """Delete an agent; open sessions end. The name is in the body, or in the query of the older form."""
+    agent = agent_named(call, call.text("kf_account") or call.query("kf_account"))
     staff.remove_agent(call.world, call.owner, agent.kf_account, call.now)
     return OK()
+
+
+def delete_by_get(call: Call) -> JsonObject:
+    """Delete an agent the older way, with GET."""
+    if not call.world.policy.kf_delete_by_get:
+        raise Refusal(43002, "GET where POST is wanted")
+    return delete(call)
 
 
 def upload_avatar(call: Call) -> JsonObject:
@@ -257,6 +264,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/customservice/kfaccount/add", add),
     Route("POST", "/customservice/kfaccount/update", update),
     Route("POST", "/customservice/kfaccount/del", delete),
+    Route("GET", "/customservice/kfaccount/del", delete_by_get),
     Route("POST", "/customservice/kfaccount/uploadheadimg", upload_avatar, takes="form"),
     Route("POST", "/customservice/kfaccount/inviteworker", invite),
     Route("POST", "/customservice/kfsession/create", create_session),

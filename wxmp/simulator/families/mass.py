@@ -481,6 +481,8 @@ def preview_receiver(call: Call) -> User:
             raise Refusal(40132, "nobody who knows this account has this WeChat id")
         user = named
         found.previews += 1
+    if user.blacklisted and call.world.policy.blacklist_stops_notices:
+        raise Refusal(43019, "the user is on the account's blacklist")
     if not user.following:
         raise Refusal(43004, "the user does not follow the account")
     return user
@@ -535,6 +537,13 @@ def get_speed(call: Call) -> JsonObject:
     return {"speed": level, "realspeed": call.world.policy.mass_speeds[level]}
 
 
+def get_speed_by_get(call: Call) -> JsonObject:
+    """Read the sending speed the older way, with GET."""
+    if not call.world.policy.mass_speed_by_get:
+        raise Refusal(43002, "GET where POST is wanted")
+    return get_speed(call)
+
+
 def set_speed(call: Call) -> JsonObject:
     """Set the sending speed."""
     level, highest = call.number("speed"), len(call.world.policy.mass_speeds) - 1
@@ -552,7 +561,7 @@ def upload_news(call: Call) -> JsonObject:
     listed = call.items("articles")
     if len(listed) > limit:
         raise Refusal(45008, f"{len(listed)} articles, at most {limit} are allowed")
-    articles = library.check_articles(call.world, call.owner, listed, call.now, permanent_thumb=False)
+    articles = library.check_articles(call.world, call.owner, listed, call.now, mass=True)
     expires = call.now + call.world.policy.media_life
     draft = library.store_draft(call.world, call.owner, articles, call.now, news=True, expires_at=expires)
     return {"type": "news", "media_id": draft.media_id, "created_at": int(call.now)}
@@ -578,6 +587,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/cgi-bin/message/mass/delete", delete),
     Route("POST", "/cgi-bin/message/mass/get", status),
     Route("POST", "/cgi-bin/message/mass/speed/get", get_speed, takes="none"),
+    Route("GET", "/cgi-bin/message/mass/speed/get", get_speed_by_get),
     Route("POST", "/cgi-bin/message/mass/speed/set", set_speed),
     Route("POST", "/cgi-bin/media/uploadnews", upload_news),
     Route("POST", "/cgi-bin/media/uploadvideo", upload_video),

@@ -29,8 +29,9 @@ def upload(call: Call) -> JsonObject:
     kind = library.check_file(call.world.policy, call.query("type"), file.filename, file.data, permanent=False)
     media = library.store_media(call.world, call.owner, kind, file.filename, file.data, call.now)
     call.why += f"; {len(file.data)} bytes kept"
-    name = "thumb_media_id" if kind == "thumb" else "media_id"
-    return {"type": kind, name: media.media_id, "created_at": int(call.now)}
+    thumb = call.world.policy.thumb_answer
+    names = ("media_id",) if kind != "thumb" else ("thumb_media_id", "media_id") if thumb == "both" else (thumb,)
+    return {"type": kind, **dict.fromkeys(names, media.media_id), "created_at": int(call.now)}
 
 
 def get(call: Call) -> Reply:
@@ -71,7 +72,8 @@ def serve(call: Call) -> Reply:
             call.account = account
             # Never the type an uploader claims: a file that is no picture must not become a page.
             kind = formats.CONTENT_TYPES.get(found.format, "application/octet-stream")
-            return Reply(found.data, content_type=kind, headers=(("x-content-type-options", "nosniff"),))
+            headers = (("x-content-type-options", "nosniff"),)
+            return Reply(found.data, content_type=kind, headers=headers, why="a stored file, shown to anybody")
     return Reply(articles.NOTHING_HERE, status=404, content_type="text/html; charset=utf-8", why="no such file")
 
 

@@ -9,7 +9,7 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
-from wxmp.simulator import tokens
+from wxmp.simulator import people, tokens
 from wxmp.simulator.menus import domain_of
 from wxmp.simulator.routes import OK, Call, Route
 from wxmp.simulator.state import Account, OAuthCode, OAuthGrant, User
@@ -18,12 +18,14 @@ from wxmp.simulator.wire import JsonObject, Refusal, Reply
 __all__ = ["ROUTES"]
 
 SCOPES: Final = frozenset({"snsapi_base", "snsapi_userinfo"})
-STATE = re.compile(r"[a-zA-Z0-9]*\Z")
+ENTRIES: Final = frozenset({"chat", "menu"})
 MAX_CHOICES: Final = 50
 NEW_USER: Final = "new"
 COLOURS: Final = 6
-# The control page sets these cookies before its phone opens a page: who holds the phone, and the language.
+# The control page sets these cookies before its phone opens a page: who holds the phone, where they came from (one of
+# ENTRIES), and the language.
 USER_COOKIE: Final = "sim_user"
+ENTRY_COOKIE: Final = "sim_entry"
 LANGUAGE_COOKIE: Final = "sim_lang"
 
 STYLE: Final = """
@@ -36,7 +38,7 @@ body{margin:0;min-height:100vh;display:grid;place-items:center;padding:20px;back
 font:15px/1.5 system-ui,-apple-system,"PingFang SC","Microsoft YaHei",sans-serif}
 main{width:min(360px,100%);padding:24px;border:1px solid var(--line);border-radius:16px;background:var(--card)}
 header{text-align:center;margin-bottom:18px}
-h1{font-size:18px;margin:10px 0 0}
+h1{font-size:18px;margin:10px 0 0;overflow-wrap:anywhere}
 h2{font-size:15px;font-weight:600;margin:0 0 8px}
 p{margin:0 0 12px;color:var(--muted);overflow-wrap:anywhere}
 ul{list-style:none;margin:0 0 18px;padding:0}
@@ -51,7 +53,7 @@ header .face{width:56px;height:56px;border-radius:14px;font-size:24px}
 a.person:hover{background:var(--hover)}
 .me{border:1px solid var(--line);margin-bottom:18px}
 .person span{min-width:0}
-.person b{display:block;overflow-wrap:anywhere}
+.person b{overflow-wrap:anywhere;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2;overflow:hidden}
 .person small{color:var(--muted);overflow-wrap:anywhere}
 .keys{display:grid;grid-template-columns:1fr 1fr;gap:10px}
 .key{padding:11px;border-radius:10px;text-align:center;font-weight:600;text-decoration:none;color:inherit;\
@@ -73,6 +75,7 @@ PAGE: Final = """<!DOCTYPE html>
 
 # English and Chinese. The error pages of the platform are Chinese; both are shown there.
 TEXTS: Final[dict[str, tuple[str, str]]] = {
+    "title": ("Permission", "网页授权"),
     "asks": ("asks for your permission", "申请获取以下权限"),
     "profile": ("Your nickname and avatar", "你的昵称、头像"),
     "base": ("Your identity (openid)", "你的身份标识（openid）"),
@@ -134,7 +137,8 @@ def authorize(call: Call) -> Reply:
     """Show the consent page, or send the browser straight back with a code.
 
     Besides the platform's own parameters: ``user`` chooses who is sitting at the phone (``new``: somebody new),
-    ``auto=1`` taps "allow", ``deny=1`` taps "refuse", and ``snapshot=1`` makes the visitor a preview-mode one.
+    ``auto=1`` taps "allow", ``deny=1`` taps "refuse", ``snapshot=1`` makes the visitor a preview-mode one, and
+    ``entry=chat`` or ``entry=menu`` says that a follower has come from there, and needs no consent page.
     """
     account = call.world.state.accounts.get(call.query("appid"))
     if account is None:
@@ -149,7 +153,8 @@ def authorize(call: Call) -> Reply:
         return problem(call, 10005, "scope 参数错误或没有 scope 权限")
     if call.query("response_type") != "code":
         return problem(call, 10004, "response_type 参数错误")
-    if not STATE.match(state) or len(state) > call.world.policy.oauth_state_chars:
+    policy = call.world.policy
+    if not re.fullmatch(policy.oauth_state_pattern, state) or len(state) > policy.oauth_state_chars:
         return problem(call, 10016, "state 参数错误")
     wanted = call.query("user")
     if wanted and wanted != NEW_USER and wanted not in account.users:
@@ -159,14 +164,23 @@ def authorize(call: Call) -> Reply:
     if must_choose(call, account, scope):
         return chooser(call, account)
     user = visitor(call, account)
-    if scope == "snsapi_userinfo" and call.query("auto") != "1":
+    if scope == "snsapi_userinfo" and call.query("auto") != "1" and not silent(call, user):
         return consent(call, account, user)
     code = call.world.make_id("oauth code", 32)
-    account.codes[code] = OAuthCode(user.openid, scope, call.now, snapshot=call.query("snapshot") == "1")
+    snapshot = call.query("snapshot") == "1" or call.query("forceSnapShot") == "true"
+    account.codes[code] = OAuthCode(user.openid, scope, call.now, snapshot=snapshot)
     location = with_query(target, {"code": code, "state": state})
     return Reply(
         status=302, content_type="text/html", headers=(("location", location),), why=f"code for {user.openid[:8]}…"
     )
+
+
+def silent(call: Call, user: User) -> bool:
+    """Tell whether the consent page is left out: for a follower who comes from the chat or the menu."""
+    entry = call.query("entry") or cookies(call).get(ENTRY_COOKIE, "")
+    if entry not in ENTRIES or call.query("forcePopup") == "true":
+        return False
+    return user.following and call.world.policy.oauth_silent_for_followers
 
 
 def named(call: Call, account: Account) -> User | None:
@@ -228,7 +242,7 @@ def consent(call: Call, account: Account, user: User) -> Reply:
         f"{say(call, 'allow')}</a></div>"
         f'<a class="other" id="oauth-other" href="{link(call, choose="1")}">{say(call, "other")}</a>'
     )
-    return page(call, say(call, "asks"), body, why=f"the consent page is shown to {user.openid[:8]}…")
+    return page(call, say(call, "title"), body, why=f"the consent page is shown to {user.openid[:8]}…")
 
 
 def chooser(call: Call, account: Account) -> Reply:
@@ -313,6 +327,7 @@ def grant(call: Call, account: Account, openid: str, scope: str, refresh: str) -
     text = f"{60 + len(account.oauth_tokens) % 40}_{call.world.make_id('oauth token', 86)}"
     life = call.world.policy.oauth_token_life
     account.oauth_tokens[text] = OAuthGrant(openid, scope, call.now + life)
+    call.why = f"a user token for {openid[:8]}…, {scope}"
     return {"access_token": text, "expires_in": life, "refresh_token": refresh, "openid": openid, "scope": scope}
 
 
@@ -350,6 +365,7 @@ def judge_user_token(call: Call) -> tuple[Account, OAuthGrant]:
             raise Refusal(42001, "the user token is over its life")
         if call.query("openid") != found.openid:
             raise Refusal(40003, "the openid is not the one of the token")
+        call.why = f"user token of {found.openid[:8]}…, {found.scope}"
         return account, found
     why = "the access token of the account was used as user token" if call.world.find_token(text) else "no such token"
     raise Refusal(40001, why)
@@ -370,7 +386,7 @@ def user_info(call: Call) -> JsonObject:
         "city": "",
         "province": "",
         "country": "",
-        "headimgurl": f"https://thirdwx.qlogo.cn/mmopen/vi_32/simulated{person.number}/132",
+        "headimgurl": people.avatar(person),
         "privilege": [],
     }
     if account.open_platform:

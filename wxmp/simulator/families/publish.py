@@ -66,8 +66,8 @@ def finish(world: World, account: Account, event: Event) -> None:
     if not info["fail_idx"]:
         del info["fail_idx"]
     fields: JsonObject = {"MsgType": "event", "Event": "PUBLISHJOBFINISH", "PublishEventInfo": info}
-    # The platform's own notices come from an openid that belongs to none of the followers.
-    people.tell(world, account, people.openid_for(world, account.appid, 0), "event", fields, event.due)
+    sender = people.openid_for(world, account.appid, people.PLATFORM)
+    people.tell(world, account, sender, "event", fields, event.due)
 
 
 def outcome(world: World, account: Account, job: PublishJob) -> JsonObject:
@@ -172,7 +172,8 @@ def read_page(call: Call) -> Reply:
 
 def html(body: bytes, *, status: int = 200) -> Reply:
     """Return a page that can load nothing and send nothing."""
-    return Reply(body, status=status, content_type="text/html; charset=utf-8", headers=articles.PAGE_HEADERS)
+    why = "an article, shown to anybody" if status == 200 else "no such article, or it was taken away"
+    return Reply(body, status=status, content_type="text/html; charset=utf-8", headers=articles.PAGE_HEADERS, why=why)
 
 
 ROUTES: Final[tuple[Route, ...]] = (

@@ -258,10 +258,18 @@ def show(template: SubscribeTemplate) -> JsonObject:
 # --- sending ------------------------------------------------------------------------------------------------------
 
 
+def receiver(call: Call) -> User:
+    """Return the receiver: anybody the account knows and has not put on the blacklist."""
+    user = call.user(call.text("touser"))
+    if user.blacklisted and call.world.policy.blacklist_stops_notices:
+        raise Refusal(43019, "the user is on the account's blacklist")
+    return user
+
+
 def send(call: Call) -> JsonObject:
     """Send a subscription notice: it needs, and mostly uses up, a consent of the user."""
     account, world = call.owner, call.world
-    user = call.user(call.text("touser"))
+    user = receiver(call)
     template = account.outreach.templates.get(call.text("template_id"))
     if template is None:
         raise Refusal(40037, "the account has no such subscription template")
@@ -448,7 +456,7 @@ def choices(call: Call, account: Account, user: User) -> Reply:
 def send_one_time(call: Call) -> JsonObject:
     """Send the one message a user agreed to on the consent page."""
     account, policy = call.owner, call.world.policy
-    user = call.user(call.text("touser"))
+    user = receiver(call)
     template_id, scene = call.text("template_id"), call.number("scene")
     if template_id != outreach.one_time_template(account):
         raise Refusal(40037, "not the account's template of one-time subscriptions")

@@ -23,6 +23,8 @@ PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_]+)\.DATA\s*\}\}")
 KEYWORD = re.compile(r"([a-z_]+?)\d*\Z")
 DAY: Final = 86_400.0
 MAX_BLOCKED_PAGE: Final = 100
+BLOCKED: Final = "blocked"
+DIGITS: Final = re.compile(r"[0-9]{1,20}")
 
 # The platform's 41 industries (行业代码查询), in order.
 INDUSTRIES: Final = (
@@ -243,6 +245,7 @@ def send(call: Call) -> JsonObject:
     if template is None:
         raise Refusal(40037, "the account has no such template")
     check_data(call, template)
+    check_miniprogram(call)
     client_msg_id = call.text("client_msg_id")
     if client_msg_id:
         oldest = call.now - world.policy.client_msg_id_life
@@ -253,11 +256,13 @@ def send(call: Call) -> JsonObject:
                 call.why += f"; duplicate of message {sent.msgid}, not sent again"
                 return {**OK(), "msgid": sent.msgid}
     msgid = world.next_msgid(account)
-    record = Sent("template", call.now, user.openid, dict(call.body), msgid, "sending", client_msg_id)
+    # Of a message that is held back only the platform's list of such messages tells.
+    status = BLOCKED if is_blocked(call) else "sending"
+    record = Sent("template", call.now, user.openid, dict(call.body), msgid, status, client_msg_id)
     world.record_sent(account, record)
-    if not user.blocks_templates:
-        # The phone shows the template's own captions, which the message does not carry.
+    if not user.blocks_templates and status != BLOCKED:
         shown: JsonObject = {**call.body, "template_content": template.content}
+        # The phone shows the template's own captions, which the message does not carry.
         entry = ChatEntry("to_user", "template", template.title, shown, call.now, "template")
         people.chat(world, user, entry)
     low, high = world.policy.template_delay
@@ -276,7 +281,10 @@ def finish(world: World, account: Account, event: Event) -> None:
         status = "failed: system failed"
     for sent in reversed(account.sent):
         if sent.msgid == event.fields["msgid"]:
-            sent.status = status
+            if sent.status == BLOCKED:
+                status = "failed: system failed"
+            else:
+                sent.status = status
             break
     fields: JsonObject = {
         "MsgType": "event",
@@ -287,12 +295,52 @@ def finish(world: World, account: Account, event: Event) -> None:
     people.push(world, account, user, "event", fields, event.due)
 
 
+def is_blocked(call: Call) -> bool:
+    """Tell whether the platform holds a message back for what it says."""
+    values = [str((as_object(entry) or {}).get("value", "")) for entry in call.part("data").values()]
+    return any(word in value for word in call.world.policy.template_blocked_words for value in values)
+
+
+def check_miniprogram(call: Call) -> None:
+    """Check the mini program a tap on the message leads to."""
+    target, linked = as_object(call.body.get("miniprogram")), call.owner.linked_miniprograms
+    if target and linked is not None and call.text("appid", target) not in linked:
+        raise Refusal(40166, "the mini program is not linked to the account")
+
+
 def list_blocked(call: Call) -> JsonObject:
-    """List messages the platform blocked: none, here."""
+    """List what the platform held back of a message, one page."""
+    # Message ids have more digits than other numbers, and come as texts as well.
+    wanted, largest = (str(call.body.get(name, "")) for name in ("tmpl_msg_id", "largest_id"))
     limit = call.number("limit")
+    if not (DIGITS.fullmatch(wanted) and DIGITS.fullmatch(largest)):
+        raise Refusal(40097, f"tmpl_msg_id is {wanted!r}, largest_id is {largest!r}: whole numbers are wanted")
     if limit is None or not 1 <= limit <= MAX_BLOCKED_PAGE:
         raise Refusal(40097, f"limit is {call.body.get('limit')!r}, 1 to {MAX_BLOCKED_PAGE} is allowed")
-    return {**OK(), "msginfo": []}
+    found = [
+        sent
+        for sent in call.owner.sent
+        if sent.kind == "template" and sent.status == BLOCKED and str(sent.msgid) == wanted and wanted != largest
+    ]
+    return {**OK(), "msginfo": [show_blocked(call.owner, sent) for sent in found[:limit]]}
+
+
+def show_blocked(account: Account, sent: Sent) -> JsonObject:
+    """Return one message that was held back, in the platform's shape."""
+    template = account.templates.get(str(sent.payload.get("template_id")))
+    data = as_object(sent.payload.get("data")) or {}
+
+    def value(match: re.Match[str]) -> str:
+        return str((as_object(data.get(match.group(1))) or {}).get("value", ""))
+
+    return {
+        "id": str(sent.msgid),
+        "tmpl_msg_id": str(sent.msgid),
+        "title": template.title if template is not None else "",
+        "content": PLACEHOLDER.sub(value, template.content) if template is not None else "",
+        "send_timestamp": int(sent.at),
+        "openid": sent.openid,
+    }
 
 
 ROUTES: Final[tuple[Route, ...]] = (

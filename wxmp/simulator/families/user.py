@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wxmp.simulator.people import openid_for
+from wxmp.simulator.people import avatar, openid_for
 from wxmp.simulator.routes import OK, Call, Route
 from wxmp.simulator.wire import JsonObject, Refusal, as_object
 
 if TYPE_CHECKING:
-    from wxmp.simulator.state import User
+    from wxmp.simulator.state import Person, User
 
 __all__ = ["ROUTES", "cut_page"]
 
@@ -20,14 +20,8 @@ def describe(call: Call, user: User) -> JsonObject:
     shown: JsonObject = {"subscribe": 1 if user.following else 0, "openid": user.openid}
     person = call.world.person_of(user)
     if user.following:
+        shown |= profile(call, person)
         shown |= {
-            "nickname": "",
-            "sex": 0,
-            "language": person.language,
-            "city": "",
-            "province": "",
-            "country": "",
-            "headimgurl": "",
             "subscribe_time": user.subscribe_time,
             "remark": user.remark,
             "groupid": user.group_id,
@@ -39,6 +33,24 @@ def describe(call: Call, user: User) -> JsonObject:
     if account.open_platform:
         shown["unionid"] = person.unionid
     return shown
+
+
+def profile(call: Call, person: Person) -> JsonObject:
+    """Return what is told about the person: hardly anything since the end of 2021."""
+    policy = call.world.policy
+    language = person.language if policy.user_language == "filled" else ""
+    if policy.user_profile == "absent":
+        return {"language": language}
+    filled = policy.user_profile == "filled"
+    return {
+        "nickname": person.nickname if filled else "",
+        "sex": 0,
+        "language": language,
+        "city": "",
+        "province": "",
+        "country": "",
+        "headimgurl": avatar(person) if filled else "",
+    }
 
 
 def get_user(call: Call) -> JsonObject:

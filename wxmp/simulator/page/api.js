@@ -56,10 +56,13 @@ export function act(action, body = {}, openid = store.openid, options = {}) {
 export const mediaUrl = (mediaId) => address("media", { media_id: mediaId, appid: store.appid }).href;
 export const qrUrl = (text) => address("qr.png", { text }).href;
 
-/** Show a sentence for a few seconds. `kind`: ok, bad. */
-export function toast(text, kind = "ok") {
+/**
+ * Show a sentence for a few seconds. `kind`: ok, bad. Of one `topic` only the newest is shown: good news make way
+ * for newer ones, troubles for the same trouble. */
+export function toast(text, kind = "ok", topic = kind === "bad" ? text : kind) {
   const box = document.getElementById("toasts");
-  const item = h("div", { class: `toast ${kind}`, role: kind === "bad" ? "alert" : "status" }, icon(kind === "bad" ? "warn" : "ok"), h("span", { text }));
+  for (const old of [...box.children]) if (old.dataset.topic === topic) old.remove();
+  const item = h("div", { class: `toast ${kind}`, role: kind === "bad" ? "alert" : "status", dataset: { topic } }, icon(kind === "bad" ? "warn" : "ok"), h("span", { text }));
   box.append(item);
   while (box.children.length > 3) box.firstChild.remove();
   setTimeout(() => item.remove(), kind === "bad" ? 7000 : 3000);

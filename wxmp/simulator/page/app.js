@@ -30,6 +30,10 @@ function takeState(state) {
     const wanted = remembered("appid", "");
     store.appid = appids.includes(wanted) ? wanted : (state.appid ?? appids[0] ?? null);
     store.openid = null;
+    if (!first) {
+      closeSheet();
+      closeBrowser();
+    }
     loadPhones().catch(() => {});
   }
   renderAccounts(appids);
@@ -54,6 +58,7 @@ const THEMES = ["auto", "light", "dark"];
 function showTheme(theme) {
   document.documentElement.dataset.theme = theme;
   $("#theme").dataset.theme = theme;
+  $("#theme").replaceChildren(icon(`theme_${theme}`));
   const label = t(`theme.${theme}`);
   $("#theme").title = label;
   $("#theme").setAttribute("aria-label", label);
@@ -110,11 +115,15 @@ function startSplitter() {
     splitter.addEventListener("pointermove", move);
     splitter.addEventListener("pointerup", () => splitter.removeEventListener("pointermove", move), { once: true });
   });
+  const here = () => Number(splitter.getAttribute("aria-valuenow"));
+  // A double click or Enter gives the timeline all the room, and takes it back.
+  const flip = () => set(here() > 80 ? 54 : 85);
+  splitter.addEventListener("dblclick", flip);
   splitter.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: -4, ArrowDown: 4 }[event.key];
-    if (!step) return;
+    const act = { ArrowUp: () => set(here() - 4), ArrowDown: () => set(here() + 4), Home: () => set(20), End: () => set(85), Enter: flip }[event.key];
+    if (!act) return;
     event.preventDefault();
-    set(Number(splitter.getAttribute("aria-valuenow")) + step);
+    act();
   });
 }
 

@@ -1,8 +1,9 @@
 // What a page inside the phone's browser may ask of the phone. Only the page in the frame is heard, and only from this
 // machine: a page of somebody else has no business here.
 
+import { post, toast } from "./api.js";
 import { closeBrowser, frameWindow, isLoopback, openUrl, pageSays } from "./browser.js";
-import { openSheet } from "./dialog.js";
+import { onceClosed, openSheet } from "./dialog.js";
 import { h, webAddress } from "./dom.js";
 import { t } from "./i18n.js";
 import { openPay, openTransfer } from "./pay.js";
@@ -15,6 +16,15 @@ const CALLS = {
     pageSays(data);
     return { ok: true };
   },
+  // The signature of wx.config, judged as the platform does: with the account's living ticket.
+  config: (params, answer) => {
+    post("jssdk", params, { quiet: true })
+      .catch((error) => ({ ok: false, error: "config:fail, invalid signature", why: error.message }))
+      .then((judged) => {
+        if (!judged.ok) toast(t("wx.config.failed", { why: judged.why }), "bad", "wx.config");
+        answer(judged);
+      });
+  },
   pay: (params, answer) => openPay({ params }, (outcome, detail) => answer({ outcome, detail })),
   transfer: (params, answer) => {
     openTransfer(params, (outcome, detail) => answer({ outcome, detail }));
@@ -25,6 +35,8 @@ const CALLS = {
   },
   scanQRCode: (_params, answer) => {
     openScan({ done: (text) => answer({ resultStr: text }) });
+    // The first answer counts: this one is for whoever puts the scanner away.
+    onceClosed(() => answer({ cancelled: true }));
   },
   getLocation: () => HERE,
   openLocation: (place) => {

@@ -2,6 +2,7 @@
 // Addresses of the platform's own hosts are answered by this simulator.
 
 import { toast } from "./api.js";
+import { cover, giveBack } from "./dialog.js";
 import { $, webAddress } from "./dom.js";
 import { t } from "./i18n.js";
 import { store } from "./store.js";
@@ -10,9 +11,11 @@ const HOSTS = { "open.weixin.qq.com": "open", "mp.weixin.qq.com": "mp" };
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 let loads = 0;
+let cameFrom = "";
 let address = "";
 // Whether the page in the frame has said itself where it is.
 let said = false;
+let returning = null;
 
 /** The developer's page of the frame, when it has told where it is. */
 export const frameWindow = () => ($("#browser").hidden ? null : $("#browser-frame").contentWindow);
@@ -30,10 +33,11 @@ export function resolve(value) {
   return url.href;
 }
 
-/** Tell the consent page who is holding this phone. */
-function introduce() {
+/** Tell the consent page who is holding this phone, and whether they came from the chat or the menu. */
+function introduce(entry) {
   for (const path of ["/open", "/connect"]) {
     document.cookie = `sim_user=${encodeURIComponent(store.openid ?? "")}; path=${path}; SameSite=Lax`;
+    document.cookie = `sim_entry=${entry}; path=${path}; SameSite=Lax${entry ? "" : "; max-age=0"}`;
   }
 }
 
@@ -53,18 +57,22 @@ function showElsewhere() {
   $("#browser-address").title = "";
 }
 
-export function openUrl(value) {
+/** Open an address. `entry`: "chat" when it was tapped in the chat or in the menu. */
+export function openUrl(value, entry = "") {
   const target = resolve(value);
   if (!target) {
     toast(t("browser.bad", { url: String(value) }), "bad");
     return;
   }
-  introduce();
+  cameFrom = entry;
+  introduce(entry);
   loads = 0;
   said = false;
   const frame = $("#browser-frame");
+  if ($("#browser").hidden) returning = document.activeElement;
   $("#browser").hidden = false;
   $("#browser").classList.add("loading");
+  cover();
   showAddress(target);
   const here = new URL(target);
   const beyond = here.origin !== location.origin && !isLoopback(here);
@@ -91,7 +99,10 @@ export function closeBrowser() {
   frame.removeAttribute("src");
   old.replaceWith(frame);
   watch(frame);
-  $("#chat-input").focus({ preventScroll: true });
+  introduce("");
+  cover();
+  giveBack(returning);
+  returning = null;
 }
 
 function watch(frame) {
@@ -132,7 +143,7 @@ export function startBrowser() {
   $("#browser-close").addEventListener("click", closeBrowser);
   $("#browser-back").addEventListener("click", back);
   $("#browser-reload").addEventListener("click", () => {
-    introduce();
+    introduce(cameFrom);
     $("#browser").classList.add("loading");
     $("#browser-frame").src = address;
   });

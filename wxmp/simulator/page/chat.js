@@ -66,7 +66,7 @@ function anchor(attributeText, label) {
   if (found["data-miniprogram-appid"]) {
     return linkButton(text, () => showMiniprogram({ title: text, appid: found["data-miniprogram-appid"], pagepath: found["data-miniprogram-path"] ?? "" }), found["data-miniprogram-path"]);
   }
-  if (webAddress(href)) return linkButton(text, () => openUrl(href), href);
+  if (webAddress(href)) return linkButton(text, () => openUrl(href, "chat"), href);
   return document.createTextNode(text);
 }
 
@@ -75,7 +75,7 @@ function plain(text) {
   let at = 0;
   for (const match of text.matchAll(PLAIN_URL)) {
     parts.push(text.slice(at, match.index));
-    parts.push(linkButton(match[0], () => openUrl(match[0]), match[0]));
+    parts.push(linkButton(match[0], () => openUrl(match[0], "chat"), match[0]));
     at = match.index + match[0].length;
   }
   parts.push(text.slice(at));
@@ -96,7 +96,6 @@ export function richText(text) {
 }
 
 // --- media ---------------------------------------------------------------------------------------------------
-
 
 /** A picture from a list of sources; when none can be read, a quiet placeholder. */
 function picture(sources, className, alt) {
@@ -198,7 +197,7 @@ function card(className, onTap, ...children) {
 }
 
 function opener(address) {
-  return address && webAddress(address) ? () => openUrl(address) : null;
+  return address && webAddress(address) ? () => openUrl(address, "chat") : null;
 }
 
 /** A small drawn map: it shows that there is one, not where. */
@@ -289,7 +288,7 @@ function news(entry) {
 }
 
 function openArticle(address) {
-  if (address && webAddress(address)) openUrl(address);
+  if (address && webAddress(address)) openUrl(address, "chat");
   else openSheet(t("article"), h("p", { class: "muted", text: t("article.no_url") }));
 }
 
@@ -386,7 +385,21 @@ function menuMessage(entry) {
 
 export function money(fen) {
   const number = Number(fen);
-  return Number.isFinite(number) ? `¥${(number / 100).toFixed(2)}` : "¥–";
+  return Number.isFinite(number) ? `¥${(number / 100).toLocaleString("en", { minimumFractionDigits: 2 })}` : "¥–";
+}
+
+const AMOUNT = /\s*[¥￥]\s*([\d.,]+)/;
+
+/** The platform's own words without the amount, which stands below in large figures. */
+function voucherTitle(entry) {
+  const title = String(entry.content ?? "").replace(AMOUNT, "");
+  return title && !/^\d+$/.test(title) ? title : t("pay.voucher");
+}
+
+/** What this line is about: of a partial refund that is less than the order's total. */
+function voucherAmount(entry, total) {
+  const said = AMOUNT.exec(String(entry.content ?? ""));
+  return said ? money(Math.round(Number(said[1].replaceAll(",", "")) * 100)) : money(total);
 }
 
 function payment(entry) {
@@ -397,12 +410,13 @@ function payment(entry) {
     [t("pay.merchant"), first(payload, "mchid", "mch_id")],
     ["out_trade_no", first(payload, "out_trade_no")],
     ["transaction_id", first(payload, "transaction_id")],
+    ["out_bill_no", first(payload, "out_bill_no")],
   ].filter(([, value]) => value !== undefined);
   return h(
     "div",
     { class: "card voucher" },
-    h("p", { class: "template-title", text: entry.content && !/^\d+$/.test(entry.content) ? entry.content : t("pay.voucher") }),
-    total === undefined ? null : h("p", { class: "amount", text: money(total) }),
+    h("p", { class: "template-title", text: voucherTitle(entry) }),
+    total === undefined ? null : h("p", { class: "amount", text: voucherAmount(entry, total) }),
     h("div", { class: "template-fields" }, rows.map(([name, value]) => fieldLine(name, String(value)))),
   );
 }
@@ -410,7 +424,7 @@ function payment(entry) {
 function text(entry) {
   const payload = objectOf(entry.payload);
   const content = entry.content || first(payload, "Content") || first(objectOf(payload.text), "content") || "";
-  return h("p", { class: "text" }, ...richText(content));
+  return h("p", { class: "text", dir: "auto" }, ...richText(content));
 }
 
 function raw(entry) {
@@ -445,6 +459,12 @@ const BODIES = {
 
 // --- lines ---------------------------------------------------------------------------------------------------
 
+/** Host and path of an address; the timeline has the rest. */
+function shortAddress(text) {
+  const url = webAddress(text);
+  return url ? `${url.host}${url.pathname === "/" ? "" : url.pathname}${url.search ? "?…" : ""}` : text;
+}
+
 /** Things that happened without a bubble: one grey line with what it was. */
 function eventText(entry) {
   const payload = objectOf(entry.payload);
@@ -455,7 +475,7 @@ function eventText(entry) {
     case "unsubscribe": return t("event.unsubscribe");
     case "SCAN": return t("event.scan", { scene: key });
     case "CLICK": return t("event.click", { key });
-    case "VIEW": return t("event.view", { key });
+    case "VIEW": return t("event.view", { key: shortAddress(key) });
     case "view_miniprogram": return t("event.miniprogram", { key });
     case "LOCATION": return t("event.location", { place: `${payload.Latitude}, ${payload.Longitude}` });
     case "scancode_push":
@@ -464,6 +484,11 @@ function eventText(entry) {
     case "pic_photo_or_album":
     case "pic_weixin": return t("event.pictures", { key, count: String(objectOf(payload.SendPicsInfo).Count ?? 1) });
     case "location_select": return t("event.location_select", { key });
+    case "subscribe_msg_popup_event":
+    case "subscribe_msg_change_event": {
+      const answers = listOf(Object.values(payload).map((value) => objectOf(value).List).find(Array.isArray)).map((item) => objectOf(item).SubscribeStatusString);
+      return t(`event.${entry.kind}`, { accepted: answers.filter((answer) => answer === "accept").length, rejected: answers.filter((answer) => answer === "reject").length });
+    }
     case "transfer_customer_service":
     case "transfer_biz_ai_ivr": return t("event.handed_over");
     default: return null;
@@ -540,7 +565,10 @@ export function renderChat(phone) {
   news.forEach((entry, at) => {
     const before = chat[from + at - 1];
     if (!before || entry.at - before.at > GAP) fragment.append(stamp(entry.at));
-    fragment.append(line(entry, phone.name));
+    const item = line(entry, phone.name);
+    // Only what arrives moves: a chat that is opened, or drawn in another language, stands still.
+    if (from > 0) item.classList.add("fresh");
+    fragment.append(item);
   });
   if (chat.length === 0) {
     fragment.append(
@@ -565,9 +593,15 @@ function announce(entries) {
 
 export function startChat() {
   const scroller = $("#chat-scroll");
+  let height = 0;
   scroller.addEventListener("scroll", () => {
+    // A view that is put away or resized scrolls too: only the reader's own scrolling leaves the end.
+    if (scroller.clientHeight === 0 || scroller.clientHeight !== height) return;
     scroller.dataset.end = String(scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60);
   });
-  new ResizeObserver(() => keepAtEnd()).observe(scroller);
+  new ResizeObserver(() => {
+    height = scroller.clientHeight;
+    if (height > 0) keepAtEnd();
+  }).observe(scroller);
 }
 

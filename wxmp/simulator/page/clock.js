@@ -3,8 +3,11 @@
 import { post, toast } from "./api.js";
 import { $, $$ } from "./dom.js";
 import { t } from "./i18n.js";
+import { connection } from "./live.js";
 import { emit, on } from "./store.js";
 import { clockText, dateText, now, setTime, span, speedNow } from "./time.js";
+
+const JUMPS = { 60: "1 min", 3600: "1 h", 7200: "2 h", 86400: "1 d" };
 
 async function change(body) {
   try {
@@ -12,7 +15,7 @@ async function change(body) {
     setTime(answer.now, answer.speed);
     show();
     emit("clock");
-    if (body.advance) toast(t("clock.advanced", { time: span(body.advance) }));
+    if (body.advance) toast(t("clock.advanced", { time: JUMPS[body.advance] ?? span(body.advance) }));
   } catch {
     // The toast has said it.
   }
@@ -38,6 +41,20 @@ function show() {
   }
 }
 
+const ASK = 2000;
+
+/** A clock that a test or another window has moved tells nobody when nothing was due: it is asked now and then. */
+async function follow() {
+  if (connection() !== "live" || document.hidden) return;
+  try {
+    const answer = await post("clock", {}, { quiet: true });
+    setTime(answer.now, answer.speed);
+    show();
+  } catch {
+    // The connection badge tells.
+  }
+}
+
 export function startClock() {
   for (const button of $$("[data-speed]")) {
     button.addEventListener("click", () => {
@@ -49,6 +66,7 @@ export function startClock() {
     button.addEventListener("click", () => change({ advance: Number(button.dataset.advance) }));
   }
   setInterval(show, 250);
+  setInterval(follow, ASK);
   on("state", show);
   on("language", show);
   show();

@@ -25,7 +25,7 @@ export function pretty(text) {
   if (trimmed.startsWith("<xml")) {
     let depth = 0;
     return trimmed
-      .replace(/>\s*</g, ">\n<")
+      .replace(/(?<!\]\])>\s*<(?!!\[CDATA\[)/g, ">\n<")
       .split("\n")
       .map((line) => {
         const closes = /^<\//.test(line);
@@ -70,7 +70,7 @@ function block(title, text, note = "") {
   return h(
     "section",
     { class: "block" },
-    h("header", {}, h("h4", { text: title }), note ? h("span", { class: "muted small", text: note }) : null, body ? copy : null),
+    h("header", {}, h("h3", { text: title }), note ? h("span", { class: "muted small", text: note }) : null, body ? copy : null),
     body ? h("pre", { tabindex: "0" }, ...coloured(shown)) : h("p", { class: "muted small", text: t("detail.empty") }),
   );
 }
@@ -109,6 +109,8 @@ function reason(exchange) {
   const why = exchange.why ?? "";
   const head = exchange.direction === "out" ? /^(?:[a-z_]+|address check): / : /^-?\d+: /;
   const rest = why.replace(head, "");
+  // The line below names the fault.
+  if (exchange.fault && rest.startsWith("fault ")) return "";
   return rest && rest !== verdict(exchange).word ? ` ${rest}` : "";
 }
 
@@ -129,7 +131,7 @@ function render(exchange) {
       "header",
       { class: "detail-head" },
       h("span", { class: `way ${out ? "out" : "in"}`, title: t(out ? "direction.out" : "direction.in") }, icon(out ? "out" : "in")),
-      h("div", { class: "grow" }, h("h3", {}, h("span", { class: "method", text: exchange.method }), " ", exchange.name ? h("b", { text: `${exchange.name} ` }) : null, h("span", { class: "mono", text: exchange.path })), h("span", { class: "muted small", text: t(out ? "direction.out.long" : "direction.in.long") })),
+      h("div", { class: "grow" }, h("h2", {}, h("span", { class: "method", text: exchange.method }), " ", exchange.name ? h("b", { text: `${exchange.name} ` }) : null, h("span", { class: "mono", text: exchange.path })), h("span", { class: "muted small", text: t(out ? "direction.out.long" : "direction.in.long") })),
       curl,
       iconButton("close", t("close"), closeDetail, { id: "detail-close" }),
     ),
@@ -138,31 +140,43 @@ function render(exchange) {
       { class: "detail-body" },
       h("p", { class: `why ${said.level}` }, icon(said.mark), h("span", {}, h("b", { text: said.word }), reason(exchange))),
       exchange.fault ? h("p", { class: "why fault" }, icon("flask"), h("span", {}, h("b", { text: t("detail.fault") }), ` ${exchange.fault}`, exchange.processed ? ` · ${t("detail.processed")}` : ` · ${t("detail.not_processed")}`)) : null,
+      out ? null : queryBlock(query),
+      exchange.request_body || out ? block(t(exchange.request_raw ? "detail.request.plain" : "detail.request"), exchange.request_body, cutIn) : null,
+      block(t(exchange.response_raw ? "detail.response.plain" : "detail.response"), exchange.response_body, cutOut),
       h(
         "dl",
-        { class: "pairs" },
-        pair("HTTP", exchange.status || t("verdict.no_answer")),
-        pair("errcode", exchange.errcode),
-        pair(t("detail.time"), `${dateText(exchange.at)} ${clockText(exchange.at)}`),
-        pair(t("detail.took"), seconds === "" ? "" : `${Math.round(seconds)} ms`),
-        pair(t("detail.attempt"), out && exchange.attempt ? exchange.attempt : ""),
-        pair(t("detail.mode"), exchange.mode),
-        pair("rid", exchange.rid, "mono"),
-        pair("AppID", exchange.appid, "mono"),
-        pair(t("detail.client"), out ? "" : [exchange.client, exchange.client_ip].filter(Boolean).join(" · ")),
-        pair(t("detail.rule"), exchange.rule, "mono"),
-        pair(t("detail.quota"), exchange.quota_used ? `${exchange.quota_used[0]} → ${exchange.quota_used[1]} / ${exchange.quota_limit ?? "∞"}` : ""),
-        pair(t("detail.clock"), exchange.speed === undefined || exchange.speed === 1 ? "" : exchange.speed === 0 ? t("clock.frozen") : t("clock.times", { speed: exchange.speed })),
-        more.filter(([, value]) => typeof value !== "object").map(([name, value]) => pair(name, value)),
+        { class: "facts" },
+        fact("HTTP", exchange.status || t("verdict.no_answer")),
+        fact("errcode", exchange.errcode),
+        fact(t("detail.time"), `${dateText(exchange.at)} ${clockText(exchange.at)}`),
+        fact(t("detail.took"), seconds === "" ? "" : `${Math.round(seconds)} ms`),
+        fact(t("detail.attempt"), out && exchange.attempt ? exchange.attempt : ""),
+        fact(t("detail.mode"), exchange.mode ? t(`mode.${exchange.mode}`) : ""),
+        fact(t("detail.client"), out ? "" : [exchange.client, exchange.client_ip].filter(Boolean).join(" · ")),
+        fact(t("detail.quota"), exchange.quota_used ? `${exchange.quota_used[0]} → ${exchange.quota_used[1]} / ${exchange.quota_limit ?? "∞"}` : ""),
+        fact(t("detail.clock"), exchange.speed === undefined || exchange.speed === 1 ? "" : exchange.speed === 0 ? t("clock.frozen") : t("clock.times", { speed: exchange.speed })),
+        fact(t("detail.rule"), exchange.rule, "mono"),
+        fact("AppID", exchange.appid, "mono"),
+        fact("rid", exchange.rid, "mono"),
+        more.filter(([, value]) => typeof value !== "object").map(([name, value]) => fact(name, value)),
       ),
-      query.length ? h("section", { class: "block" }, h("header", {}, h("h4", { text: t("detail.query") })), h("dl", { class: "pairs mono" }, query.map(([name, value]) => pair(name, value)))) : null,
-      block(t(exchange.request_raw ? "detail.request.plain" : "detail.request"), exchange.request_body, cutIn),
-      block(t(exchange.response_raw ? "detail.response.plain" : "detail.response"), exchange.response_body, cutOut),
+      out ? queryBlock(query) : null,
       folded(t("detail.request.raw"), exchange.request_raw),
       folded(t("detail.response.raw"), exchange.response_raw),
       more.filter(([, value]) => typeof value === "object").map(([name, value]) => block(name, JSON.stringify(value))),
     ),
   ];
+}
+
+/** What was asked for: of a call the first thing to look at, of a push only the signature. */
+function queryBlock(query) {
+  if (!query.length) return null;
+  return h("section", { class: "block" }, h("header", {}, h("h3", { text: t("detail.query") })), h("dl", { class: "pairs mono" }, query.map(([name, value]) => pair(name, value))));
+}
+
+function fact(name, value, className = "") {
+  if (value === undefined || value === null || value === "") return null;
+  return h("div", {}, h("dt", { text: name }), h("dd", { class: className, text: String(value) }));
 }
 
 /** The encrypted form: there when wanted, out of the way otherwise. */
@@ -186,7 +200,7 @@ export async function showDetail(exchange) {
     if (scrollTop) pane.querySelector(".detail-body").scrollTop = scrollTop;
   } catch (error) {
     if (current === exchange.seq && !exchange.method) {
-      pane.replaceChildren(h("header", { class: "detail-head" }, h("div", { class: "grow" }, h("h3", { text: `#${exchange.seq}` })), iconButton("close", t("close"), closeDetail, { id: "detail-close" })), h("p", { class: "muted padded", text: error.message }));
+      pane.replaceChildren(h("header", { class: "detail-head" }, h("div", { class: "grow" }, h("h2", { text: `#${exchange.seq}` })), iconButton("close", t("close"), closeDetail, { id: "detail-close" })), h("p", { class: "muted padded", text: error.message }));
     }
   }
 }

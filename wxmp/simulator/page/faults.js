@@ -32,6 +32,8 @@ const WHO = ["path", "method", "appid", "client", "openid", "event", "host", "mc
 const DEFAULTS = { method: "*", path: "*", appid: "*", client: "*", openid: "*", event: "*", host: "*", mchid: "*", direction: "*", body_contains: "", between: "" };
 
 const enabled = (fault) => fault.enabled !== false;
+/** A rule that has struck as often as it may does nothing any more. */
+const striking = (fault) => enabled(fault) && !(fault.times && fault.hits >= fault.times);
 
 function ruleOf(wish) {
   return store.faults.find(
@@ -119,7 +121,7 @@ function ruleRow(fault) {
   });
   return h(
     "li",
-    { class: enabled(fault) ? "rule" : "rule off", dataset: { fault: fault.id } },
+    { class: striking(fault) ? "rule" : "rule off", dataset: { fault: fault.id } },
     flip,
     h("span", { class: "grow" }, h("b", { text: `#${fault.id} ${fault.effect}` }), h("span", { class: "muted small mono", text: ` ${details(fault)}` })),
     h("span", { class: "hits mono", title: t("faults.hits.title", { seen: fault.seen ?? 0 }), text: t("faults.hits", { n: fault.hits ?? 0 }) }),
@@ -199,8 +201,8 @@ function render() {
     store.faults.length ? store.faults.map(ruleRow) : [h("li", { class: "none", text: t("faults.none") })],
     JSON.stringify([store.faults, document.documentElement.lang]),
   );
-  const active = store.faults.filter(enabled).length;
-  $("#faults-count").textContent = active ? t("faults.active", { n: active }) : "";
+  const active = store.faults.filter(striking).length;
+  $("#faults-count").textContent = active ? t("faults.count", { n: active }) : "";
   $("#faults-clear").hidden = !store.faults.length;
   const badge = $("#bar-faults");
   badge.hidden = active === 0;

@@ -2,7 +2,8 @@
  *
  *   <script src="http://127.0.0.1:PORT/_sim/page/jweixin.js"></script>
  *
- * It works inside the simulator's phone, on pages of this machine. It gives `wx` (also `jWeixin`) and `WeixinJSBridge`:
+ * It works inside the simulator's phone, on pages of this machine; the signature of wx.config is checked there with the
+ * account's living jsapi_ticket, and a wrong one reaches wx.error. It gives `wx` (also `jWeixin`) and `WeixinJSBridge`:
  * config, ready, error, checkJsApi, chooseWXPay, closeWindow, scanQRCode, getLocation, openLocation, hideMenuItems and
  * the like, and WeixinJSBridge.invoke("getBrandWCPayRequest", …).
  */
@@ -68,6 +69,7 @@
       }
       ask(name, plain(options), function (result) {
         if (result === null) report(name, options, "fail, not in WeChat");
+        else if (result.cancelled) report(name, options, "cancel");
         else report(name, options, "ok", map ? map(result) : result);
       });
     };
@@ -83,12 +85,20 @@
     config: function (options) {
       const missing = NEEDED.filter(function (name) { return !options || !options[name]; });
       const known = options && Array.isArray(options.jsApiList);
-      configured = missing.length ? "config:fail, " + missing[0] + " is missing" : known ? true : "config:fail, jsApiList is missing";
-      if (options && options.debug) console.info("wx.config", configured === true ? "config:ok" : configured);
-      setTimeout(function () {
+      const wrong = missing.length ? "config:fail, " + missing[0] + " is missing" : known ? "" : "config:fail, jsApiList is missing";
+      function settle(outcome) {
+        configured = outcome || true;
+        if (options && options.debug) console.info("wx.config", outcome || "config:ok");
         if (configured === true) readies.splice(0).forEach(function (ready) { ready(); });
         else errors.forEach(function (error) { error({ errMsg: configured }); });
-      }, 0);
+      }
+      configured = null;
+      if (wrong || !phone) {
+        setTimeout(function () { settle(wrong); }, 0);
+        return;
+      }
+      const signed = { appid: String(options.appId), timestamp: String(options.timestamp), noncestr: String(options.nonceStr), signature: String(options.signature), url: window.location.href };
+      ask("config", signed, function (judged) { settle(judged && judged.ok === false ? judged.error : ""); });
     },
     ready: function (callback) {
       if (configured === true) setTimeout(callback, 0);

@@ -24,7 +24,7 @@ async function tapped(button) {
   switch (button.type) {
     case "view":
       await tap();
-      openUrl(button.url);
+      openUrl(button.url, "chat");
       return;
     case "miniprogram":
       await tap();
@@ -43,7 +43,7 @@ async function tapped(button) {
     case "view_limited": {
       const answer = await tap();
       const address = answer?.url ?? answer?.article_url;
-      if (address) openUrl(address);
+      if (address) openUrl(address, "chat");
       return;
     }
     default:
@@ -94,7 +94,7 @@ function top(button, at) {
 
 export function renderMenu(phone) {
   const buttons = phone?.following ? (phone.menu?.button ?? []) : [];
-  const key = JSON.stringify([phone?.openid, buttons, document.documentElement.lang]);
+  const key = JSON.stringify([phone?.openid, phone?.following, buttons, document.documentElement.lang]);
   const bar = $("#menu-bar");
   if (bar.dataset.key !== key) openAt = null;
   fill(bar, buttons.length ? buttons.map(top) : [h("p", { class: "menu-none", text: phone ? t(phone.following ? "menu.none" : "menu.stranger") : "" })], key);

@@ -2,7 +2,7 @@
 
 import { act, get, toast } from "./api.js";
 import { money } from "./chat.js";
-import { closeSheet, openSheet } from "./dialog.js";
+import { closeSheet, cover, giveBack, onceClosed, openSheet } from "./dialog.js";
 import { $, $$, h } from "./dom.js";
 import { t } from "./i18n.js";
 import { on, store } from "./store.js";
@@ -41,8 +41,8 @@ function showDots() {
 }
 
 /**
- * Open the pad. `request`: {params} of the JS-SDK, or {code_url}, or {out_trade_no}; `done` gets ok, cancel or fail, and
- * the reason. As on a real phone the signature and the order are looked at first: what is wrong never opens the pad.
+ * Open the pad. `request`: {params} of the JS-SDK, or {code_url}, or {out_trade_no}; `done` gets ok, cancel or fail, the
+ * reason, and whether the person at the page has been told of it. As on a real phone the signature and the order are looked at first: what is wrong never opens the pad.
  */
 export async function openPay(request, done = () => {}) {
   if (pending) finish("cancel");
@@ -55,7 +55,7 @@ export async function openPay(request, done = () => {}) {
   }
   if (looked.outcome === "refused") {
     toast(`${t("pay.refused")} ${looked.why}`, "bad");
-    done("fail", looked.why);
+    done("fail", looked.why, true);
     return;
   }
   const mine = { request, done, returning: document.activeElement };
@@ -67,6 +67,7 @@ export async function openPay(request, done = () => {}) {
   $("#pay-password").value = "";
   showDots();
   $("#pay-pad").hidden = false;
+  cover();
   $("#pay-password").focus();
   const order = await orderOf(looked.out_trade_no);
   if (pending !== mine) return;
@@ -75,14 +76,20 @@ export async function openPay(request, done = () => {}) {
   $("#pay-merchant").textContent = [order?.merchant ?? looked.mchid, looked.out_trade_no].filter(Boolean).join(" · ");
 }
 
-export const payCode = (codeUrl) => openPay({ code_url: codeUrl }, (outcome, detail) => { if (detail) toast(detail, outcome === "ok" ? "ok" : "bad"); });
+/** Tell whoever paid without a page why it failed. A voucher says that it was paid, and leaving the pad needs no words. */
+export function tellOutcome(outcome, detail, told = false) {
+  if (outcome === "fail" && detail && !told) toast(detail, "bad");
+}
 
-function finish(outcome, detail = "") {
+export const payCode = (codeUrl) => openPay({ code_url: codeUrl }, tellOutcome);
+
+function finish(outcome, detail = "", told = false) {
   const { done, returning } = pending;
   pending = null;
   $("#pay-pad").hidden = true;
-  returning?.focus?.();
-  done(outcome, detail);
+  cover();
+  giveBack(returning);
+  done(outcome, detail, told);
 }
 
 async function decide(how) {
@@ -109,12 +116,26 @@ async function decide(how) {
   }
   if (how === "slow" && result.outcome === "paying") toast(t("pay.slow.done"));
   if (result.outcome === "refused") toast(`${t("pay.refused")} ${result.why}`, "bad");
-  finish(/:ok$/.test(result.err_msg) ? "ok" : /:cancel$/.test(result.err_msg) ? "cancel" : "fail", result.why ?? "");
+  finish(/:ok$/.test(result.err_msg) ? "ok" : /:cancel$/.test(result.err_msg) ? "cancel" : "fail", result.why ?? "", result.outcome === "refused");
 }
 
 /** A transfer to the user (requestMerchantTransfer): nothing is typed, it is taken or left. */
-export function openTransfer(params, done) {
+export async function openTransfer(params, done) {
+  let transfer;
+  try {
+    // As with an order: what is wrong with the request never opens the sheet.
+    const looked = await act("pay", { params, how: "cancel" }, store.openid, { quiet: true });
+    if (looked.outcome === "refused") throw new Error(looked.why);
+    transfer = await get("transfer", { package: params.package }, { quiet: true });
+  } catch (error) {
+    toast(`${t("pay.refused")} ${error.message}`, "bad");
+    done("fail", error.message);
+    return;
+  }
+  let answered = false;
   const decideTransfer = async (how) => {
+    if (answered) return;
+    answered = true;
     closeSheet();
     try {
       const result = await act("pay", { params, how }, store.openid, { quiet: true });
@@ -127,9 +148,12 @@ export function openTransfer(params, done) {
   };
   openSheet(
     t("transfer.title"),
-    h("p", { class: "mono muted", text: String(params.mchId ?? "") }),
+    h("p", { class: "muted", text: [transfer.merchant, transfer.remark].filter(Boolean).join(" · ") }),
+    h("p", { class: "amount", text: money(transfer.amount) }),
     h("div", { class: "row" }, h("button", { type: "button", id: "transfer-refuse", class: "quiet", text: t("pay.cancel"), on: { click: () => decideTransfer("cancel") } }), h("button", { type: "button", id: "transfer-take", class: "primary grow", text: t("transfer.take"), on: { click: () => decideTransfer("confirm") } })),
   );
+  // However the sheet goes, the page hears of it.
+  onceClosed(() => decideTransfer("cancel"));
 }
 
 export function startPay() {

@@ -4,6 +4,7 @@ import { act, get, post } from "./api.js";
 import { closeBrowser } from "./browser.js";
 import { renderChat } from "./chat.js";
 import { askFields, closeSheet, openSheet } from "./dialog.js";
+import { openPopup } from "./popup.js";
 import { $, $$, avatar, fill, h, icon, throttle } from "./dom.js";
 import { t } from "./i18n.js";
 import { connection } from "./live.js";
@@ -18,16 +19,23 @@ export async function loadPhones() {
   // In the order they came: tabs that jump about with every message cannot be hit.
   phones.sort((a, b) => (a.number ?? 0) - (b.number ?? 0));
   store.phones = phones;
+  for (const openid of [...store.unread]) if (!phones.some((phone) => phone.openid === openid)) store.unread.delete(openid);
   if (!phones.some((phone) => phone.openid === store.openid)) {
+    // Another world: what lay over the chat belonged to somebody who is gone.
+    if (store.openid) {
+      closeSheet();
+      closeBrowser();
+    }
     const wanted = new URLSearchParams(location.hash.slice(1)).get("user") ?? remembered("openid", "");
     store.openid = (phones.find((phone) => phone.openid === wanted) ?? phones[0])?.openid ?? null;
     store.phone = null;
     await loadPhone();
   }
   for (const phone of phones) {
+    // A new line is news; a new code, order or menu changes every phone and is none.
     const before = seen.get(phone.openid);
-    if (before !== undefined && before !== phone.revision && phone.openid !== store.openid) store.unread.add(phone.openid);
-    seen.set(phone.openid, phone.revision);
+    if (before !== undefined && phone.lines > before && phone.openid !== store.openid) store.unread.add(phone.openid);
+    seen.set(phone.openid, phone.lines);
   }
   renderTabs();
 }
@@ -94,6 +102,63 @@ function tabFor(phone) {
   );
 }
 
+// --- everybody in a list -------------------------------------------------------------------------------------
+
+/** From so many people on, the row of tabs is no way to find somebody. */
+const MANY = 4;
+
+function personRow(phone) {
+  const chosen = phone.openid === store.openid;
+  return h(
+    "li",
+    {},
+    h(
+      "button",
+      { type: "button", class: "person-row", "aria-current": chosen ? "true" : null, dataset: { openid: phone.openid }, on: { click: () => { closeSheet(); choose(phone.openid); } } },
+      avatar(phone.name, phone.following ? "" : "faded"),
+      h("span", { class: "grow" }, h("b", {}, h("bdi", { text: phone.name })), h("small", { class: "muted", text: phone.last || t(phone.following ? "follower" : "stranger") })),
+      store.unread.has(phone.openid) && h("span", { class: "unread", role: "img", "aria-label": t("unread") }),
+    ),
+  );
+}
+
+function openPeople() {
+  const list = h("ul", { id: "people-list", class: "people-list" });
+  const none = h("p", { class: "muted", hidden: true, text: t("phone.nobody") });
+  const search = h("input", { id: "people-search", type: "search", autocomplete: "off", placeholder: t("phone.search"), "aria-label": t("phone.search") });
+  const show = () => {
+    const wanted = search.value.trim().toLowerCase();
+    const found = store.phones.filter((phone) => phone.name.toLowerCase().includes(wanted) || phone.openid.toLowerCase() === wanted);
+    list.replaceChildren(...found.map(personRow));
+    none.hidden = found.length > 0;
+  };
+  search.addEventListener("input", show);
+  search.addEventListener("keydown", (event) => {
+    const first = list.querySelector("button");
+    if (event.key === "Enter") first?.click();
+    else if (event.key === "ArrowDown") first?.focus();
+    else return;
+    event.preventDefault();
+  });
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const rows = [...list.querySelectorAll("button")];
+    (rows[rows.indexOf(document.activeElement) + step] ?? search).focus();
+  });
+  show();
+  openSheet(t("phone.everybody", { n: store.phones.length }), search, list, none);
+}
+
+function renderCount() {
+  const button = $("#people-open");
+  const many = store.phones.length >= MANY;
+  button.hidden = !many;
+  button.querySelector(".label").textContent = String(store.phones.length);
+  button.querySelector(".unread").hidden = store.unread.size === 0;
+}
+
 export function renderTabs() {
   const key = JSON.stringify([store.openid, store.phones.map((p) => [p.openid, p.name, p.following, store.unread.has(p.openid)]), t("follower")]);
   const list = $("#phone-list");
@@ -103,6 +168,7 @@ export function renderTabs() {
     current?.scrollIntoView({ block: "nearest", inline: "nearest" });
     if (focused) current?.focus();
   }
+  renderCount();
   $("#phone-hint").hidden = store.phones.length > 0;
   $("#unread-badge").hidden = store.unread.size === 0;
 }
@@ -110,10 +176,11 @@ export function renderTabs() {
 function windowChip(window, readAt) {
   const name = t(`window.${window.trigger}`);
   const left = window.left === null || window.left === undefined ? "∞" : String(window.left);
-  const chip = h("span", { class: "chip", title: t("window.title", { name, left }) }, h("b", { text: name }), ` ${left} · `);
+  const chip = h("span", { class: window.left === 0 ? "chip used" : "chip", title: t("window.title", { name, left }) }, h("b", { text: name }), ` ${left} · `);
   const time = h("span", { class: "mono" });
   chip.append(time);
-  if (typeof window.seconds_left === "number") countdown(time, readAt + window.seconds_left);
+  // A window that is over goes: time alone changes no phone, so nobody tells of it.
+  if (typeof window.seconds_left === "number") countdown(time, readAt + window.seconds_left, { after: soonPhone });
   else time.textContent = "∞";
   return chip;
 }
@@ -130,9 +197,11 @@ export function renderPhone() {
   $("#unfollow").hidden = !phone || !phone.following;
   $("#typing").hidden = !phone?.typing;
   for (const control of $$("#chat-input, #chat-send, #attach")) control.disabled = !phone;
-  $("#chat-input").placeholder = phone ? t(phone.following ? "chat.placeholder" : "chat.placeholder.stranger", { name: phone.name }) : "";
+  $("#chat-input").placeholder = phone ? t(phone.following ? "chat.placeholder" : "chat.placeholder.stranger", { name: short(phone.name) }) : "";
   if (phone) {
-    const windows = (phone.windows ?? []).map((window) => windowChip(window, phone.read_at));
+    const open = (phone.windows ?? []).filter((window) => !(window.seconds_left <= 0));
+    open.sort((a, b) => (a.left === 0) - (b.left === 0) || b.seconds_left - a.seconds_left);
+    const windows = open.map((window) => windowChip(window, phone.read_at));
     fill(
       $("#windows"),
       windows.length ? [h("span", { class: "strip-name", text: t("windows") }), ...windows] : [h("span", { class: "strip-name", text: t(phone.following ? "windows.none" : "windows.stranger") })],
@@ -142,10 +211,19 @@ export function renderPhone() {
   } else {
     fill($("#windows"), []);
   }
+  reachable($("#windows"));
   renderStale(phone);
   renderChat(phone);
   renderMenu(phone);
   emit("phone-shown", phone);
+}
+
+const short = (name) => ([...name].length > 16 ? `${[...name].slice(0, 15).join("")}…` : name);
+
+/** What scrolls must be in reach of the keyboard. */
+function reachable(strip) {
+  if (strip.scrollWidth > strip.clientWidth + 1) strip.tabIndex = 0;
+  else strip.removeAttribute("tabindex");
 }
 
 function renderStale(phone) {
@@ -164,6 +242,8 @@ async function say() {
   if (!text.trim() || !store.openid) return;
   input.value = "";
   grow();
+  // Whoever writes wants to see it, wherever they had scrolled to.
+  $("#chat-scroll").dataset.end = "true";
   try {
     await act("say", { text });
   } catch {
@@ -178,13 +258,13 @@ function grow() {
   input.style.height = `${Math.min(input.scrollHeight + 2, 112)}px`;
 }
 
-async function addUser() {
+async function addUser(wanted = "") {
   const input = $("#add-user-name");
-  const name = input.value.trim();
-  const names = new Set(store.phones.map((phone) => phone.name));
+  const name = wanted || input.value.trim();
   const body = { appid: store.appid, ...(name ? { name } : {}) };
-  if (name && names.has(name)) {
-    choose(store.phones.find((phone) => phone.name === name).openid);
+  const known = name && store.phones.find((phone) => phone.name === name);
+  if (known) {
+    choose(known.openid);
     input.value = "";
     return;
   }
@@ -292,20 +372,7 @@ const ATTACHMENTS = [
       ),
   ],
   ["pin", "attach.report_location", () => act("report_location", {})],
-  [
-    "info",
-    "attach.subscribe",
-    () =>
-      askFields(
-        t("attach.subscribe"),
-        [
-          { name: "template", label: t("subscribe.template"), value: "" },
-          { name: "answer", label: t("subscribe.answer"), value: "accept" },
-        ],
-        t("send"),
-        ({ template, answer }) => act("subscribe_popup", { template_ids: { [template.trim()]: answer.trim() } }).catch(() => {}),
-      ),
-  ],
+  ["bell", "attach.subscribe", openPopup],
 ];
 
 function openAttachments() {
@@ -354,6 +421,13 @@ export function startPhone() {
   $("#follow").addEventListener("click", () => act("follow").catch(() => {}));
   $("#unfollow").addEventListener("click", () => act("unfollow").catch(() => {}));
   $("#menu-refresh").addEventListener("click", () => act("refresh_menu").then(() => loadPhone()).catch(() => {}));
+  $("#first-user").addEventListener("click", () => addUser(t("phone.first.name")).then(loadPhone).then(() => $("#follow").focus()).catch(() => {}));
+  $("#people-open").addEventListener("click", openPeople);
+  $("#phone-list").addEventListener("wheel", (event) => {
+    if (event.deltaX === 0) event.currentTarget.scrollLeft += event.deltaY;
+  }, { passive: true });
+  new ResizeObserver(() => reachable($("#windows"))).observe($("#windows"));
+  new ResizeObserver(() => $('#phone-list [aria-selected="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" })).observe($("#phone-list"));
   $("#add-user-form").addEventListener("submit", (event) => {
     event.preventDefault();
     addUser().catch(() => {});

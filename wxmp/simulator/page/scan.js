@@ -6,7 +6,7 @@ import { closeSheet, openSheet } from "./dialog.js";
 import { $, h, icon, webAddress } from "./dom.js";
 import { t } from "./i18n.js";
 import { money } from "./chat.js";
-import { openPay, payCode } from "./pay.js";
+import { openPay, payCode, tellOutcome } from "./pay.js";
 import { store } from "./store.js";
 import { countdown, now } from "./time.js";
 
@@ -78,7 +78,7 @@ function orderRow(order) {
         click: () => {
           closeSheet();
           if (order.code_url) payCode(order.code_url);
-          else openPay({ params: { prepay_id: order.prepay_id } }, (outcome, detail) => toast(detail || outcome, outcome === "ok" ? "ok" : "bad"));
+          else openPay({ params: { prepay_id: order.prepay_id } }, tellOutcome);
         },
       },
     },
@@ -91,9 +91,9 @@ function orderRow(order) {
 /** Open the scanner. `done`: what a menu button wants with the result; without it the phone acts by itself. */
 export function openScan({ title = t("scan"), done = null } = {}) {
   const finish = (text) => {
-    closeSheet();
     if (done) done(text);
-    else scanned(text);
+    closeSheet();
+    if (!done) scanned(text);
   };
   const input = h("input", { id: "scan-input", type: "text", placeholder: t("scan.placeholder"), "aria-label": t("scan.placeholder"), autocomplete: "off" });
   const form = h(
@@ -108,7 +108,7 @@ export function openScan({ title = t("scan"), done = null } = {}) {
     title,
     form,
     h("p", { class: "muted small", text: t("scan.hint") }),
-    !done && orders.length ? h("div", { class: "orders" }, h("h4", { text: t("scan.orders") }), orders.map(orderRow)) : null,
+    !done && orders.length ? h("div", { class: "orders" }, h("h3", { text: t("scan.orders") }), orders.map(orderRow)) : null,
     list.length
       ? h("div", { class: "codes" }, [...list].reverse().map((code) => codeCard(code, (chosen) => finish(done ? (chosen.url ?? chosen.ticket) : chosen.ticket))))
       : h("div", { class: "empty" }, icon("scan"), h("p", { text: t("scan.none") }), h("code", { text: "client.qrcode.create(…)" })),

@@ -1,5 +1,6 @@
 // Simulated time between two words of the server: its last `now`, its speed, and how long ago that was here.
 
+import { t } from "./i18n.js";
 import { on } from "./store.js";
 
 let base = Date.now() / 1000;
@@ -36,7 +37,7 @@ export function span(seconds) {
   const days = Math.floor(whole / 86400);
   const hours = Math.floor((whole % 86400) / 3600);
   const minutes = Math.floor((whole % 3600) / 60);
-  if (days) return `${days} d ${two(hours)}:${two(minutes)}`;
+  if (days) return `${t("time.days", { n: days })} ${two(hours)}:${two(minutes)}`;
   if (hours) return `${hours}:${two(minutes)}:${two(whole % 60)}`;
   return `${minutes}:${two(whole % 60)}`;
 }

@@ -106,7 +106,6 @@ function pathParts(path) {
 function rowFor(exchange, at) {
   const said = verdict(exchange);
   const out = exchange.direction === "out";
-  const label = `${clockText(exchange.at)} ${t(out ? "direction.out" : "direction.in")} ${exchange.method} ${exchange.name || exchange.path} ${said.word} ${exchange.fault}`;
   const row = h(
     "div",
     {
@@ -116,12 +115,11 @@ function rowFor(exchange, at) {
       "aria-selected": String(exchange.seq === selected),
       "aria-posinset": at + 1,
       "aria-setsize": filtered.length,
-      "aria-label": label,
       title: exchange.why,
       dataset: { seq: exchange.seq },
     },
     h("span", { class: "at", text: clockText(exchange.at), title: `${dateText(exchange.at)} ${clockText(exchange.at)}` }),
-    h("span", { class: "way", title: t(out ? "direction.out" : "direction.in") }, icon(out ? "out" : "in")),
+    h("span", { class: "way", title: t(out ? "direction.out" : "direction.in") }, icon(out ? "out" : "in"), h("span", { class: "sr-only", text: t(out ? "direction.out" : "direction.in") })),
     h("span", { class: "method", text: exchange.method }),
     h(
       "span",
@@ -219,8 +217,8 @@ function renderEmpty() {
     h(
       "ol",
       { class: "steps" },
-      h("li", {}, h("b", { text: t("first.call") }), copyLine(`WXMP_ENDPOINT=${location.origin}`), copyLine(`WXMP_APPID=${store.appid ?? ""}`), h("p", { class: "muted small", text: t("first.secret") })),
-      h("li", {}, h("b", { text: t("first.push") }), callback?.enabled ? h("p", { class: "good", text: t("first.push.done", { url: callback.url }) }) : copyLine("wxmp sim --callback http://127.0.0.1:8000/wx")),
+      h("li", {}, h("b", { text: t("first.call") }), copyLine(`WXMP_ENDPOINT=${location.origin}\nWXMP_APPID=${store.appid ?? ""}`), h("p", { class: "muted small", text: t("first.secret") })),
+      h("li", {}, h("p", {}, h("b", { text: t("first.push") }), " ", callback?.enabled ? null : h("button", { type: "button", class: "text-link small", text: t("first.push.here"), on: { click: () => emit("show-callback") } })), callback?.enabled ? h("p", { class: "good", text: t("first.push.done", { url: callback.url }) }) : copyLine("wxmp sim --callback http://127.0.0.1:8000/wx")),
       h("li", {}, h("b", { text: t("first.talk") }), h("p", { class: "muted small", text: t("first.talk.hint") })),
     ),
   );

@@ -1,6 +1,7 @@
 // The world as a whole: the account's server, findings, merchants, reset and snapshots.
 
 import { get, post, toast } from "./api.js";
+import { money } from "./chat.js";
 import { $, copyText, fill, h, icon, throttle } from "./dom.js";
 import { language, t } from "./i18n.js";
 import { account, emit, on, store } from "./store.js";
@@ -62,7 +63,7 @@ const soonLint = throttle(500, loadLint);
 const SHOWN = ["mchid", "name", "appids", "serial", "public_key_id", "certificates", "orders", "refunds", "balance"];
 
 function merchantValue(name, value) {
-  if (name === "balance") return `¥${(value / 100).toFixed(2)}`;
+  if (name === "balance") return money(value);
   if (Array.isArray(value)) return value.map((item) => item?.serial ?? item).join(", ");
   return String(value);
 }
@@ -72,7 +73,7 @@ function merchantCard(merchant) {
   return h(
     "li",
     { class: "merchant" },
-    h("dl", { class: "pairs" }, rows.map((name) => [h("dt", { text: name }), h("dd", { class: "mono", text: merchantValue(name, merchant[name]) })])),
+    h("dl", { class: "pairs" }, rows.map((name) => [h("dt", { text: t(`merchants.${name}`) }), h("dd", { class: "mono", text: merchantValue(name, merchant[name]) })])),
     h("button", { type: "button", class: "quiet small", on: { click: () => rotate(merchant.mchid) } }, icon("refresh"), h("span", { text: t("merchants.rotate") })),
   );
 }
@@ -266,5 +267,12 @@ export function startWorld() {
     renderLint();
     renderCallback();
     loadMerchants();
+    if (store.appid) loadBroadcasts();
+  });
+  on("show-callback", () => {
+    emit("show-tab", "tools");
+    const address = $("#callback-form").elements.url;
+    address.scrollIntoView({ block: "center" });
+    address.focus({ preventScroll: true });
   });
 }

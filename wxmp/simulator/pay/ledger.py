@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from wxmp.simulator import people
 from wxmp.simulator.pay import notices, signing
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVENTS",
+    "MerchantOptions",
     "act_on_order",
     "add_merchant",
     "cancel_transfer",
@@ -38,6 +39,7 @@ __all__ = [
     "default_merchant",
     "describe_merchants",
     "describe_orders",
+    "ensure_merchant",
     "find_merchant",
     "fund",
     "merchant_of",
@@ -58,6 +60,18 @@ H5_URL: Final = "https://wx.tenpay.com/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=
 
 
 # --- merchants --------------------------------------------------------------------------------------------------------
+
+
+class MerchantOptions(TypedDict, total=False):
+    """The optional arguments of :func:`add_merchant`, which explains them."""
+
+    appids: Iterable[str]
+    name: str
+    api_v3_key: str | None
+    api_v2_key: str | None
+    private_key: str
+    serial: str | None
+    scheme: Scheme
 
 
 def add_merchant(
@@ -194,6 +208,18 @@ def merchant_of(world: World, mchid: str | None) -> Merchant:
     if found is None:
         raise WorldError("no such merchant in this world")
     return found
+
+
+def ensure_merchant(world: World, mchid: str | None = None) -> Merchant:
+    """Return a merchant, made if there is none of this number; ``None`` means the default one.
+
+    Raises:
+        WorldError: No merchant can have this number.
+    """
+    with world.lock:
+        if mchid is None:
+            return default_merchant(world)
+        return find_merchant(world, mchid) or add_merchant(world, mchid)
 
 
 def fund(world: World, amount: int, mchid: str | None = None) -> int:

@@ -49,7 +49,7 @@ MEMBER: Final = re.compile(r'\s*([a-z_]+)="([^"]*)"\s*(?:,|\Z)')
 MEMBERS: Final = ("mchid", "nonce_str", "signature", "timestamp", "serial_no")
 NONCE: Final = re.compile(r"[A-Za-z0-9]{1,32}")
 SHOWN: Final = 256
-PREFIXES: Final = ("", "/mch")
+PREFIX: Final = "/mch"
 OAEP_HASH: Final = 20
 
 
@@ -115,23 +115,11 @@ def platform_time(world: World) -> float:
 def targets(request: Request) -> list[str]:
     """Return what the caller may have signed as PATH?QUERY.
 
-    The exact text on the wire when the server has kept it; else what most clients write. The simulator's own host
-    prefix may or may not be part of it: it exists here only.
+    That is the exact text of the request line. The simulator's own host prefix may or may not be part of it: it exists
+    here only. A request that was never written, as tests make them, is written the way most clients do.
     """
-    raw: object = getattr(request, "target", "")
-    if isinstance(raw, str) and raw:
-        return list(dict.fromkeys([raw, raw.removeprefix("/mch")]))
-    paths = dict.fromkeys(quote(request.path, safe=safe) for safe in ("/", "/*@", "/|*@", "/*", "/@"))
-    queries = [""]
-    if request.query:
-        plain = "&".join(f"{name}={value}" for name, value in request.query.items())
-        queries = [
-            f"?{text}"
-            for text in dict.fromkeys(
-                (urlencode(request.query, quote_via=quote, safe=""), urlencode(request.query), plain)
-            )
-        ]
-    return [f"{prefix}{path}{query}" for prefix in PREFIXES for path in paths for query in queries]
+    written = request.target or f"{quote(request.path)}{'?' if request.query else ''}{urlencode(request.query)}"
+    return list(dict.fromkeys([written, written.removeprefix(PREFIX)]))
 
 
 def verify_request(world: World, merchant: Merchant, request: Request, given: Authorization) -> str:
@@ -180,7 +168,9 @@ def verify_request(world: World, merchant: Merchant, request: Request, given: Au
 def remember(world: World, merchant: Merchant, given: Authorization) -> str:
     """Keep the nonce for a while; a second use is refused where the policy says so, and remarked on elsewhere."""
     now, window = platform_time(world), world.policy.pay_timestamp_window
-    merchant.nonces = {nonce: until for nonce, until in merchant.nonces.items() if until > now}
+    # The oldest come first: only what is over is looked at.
+    while merchant.nonces and merchant.nonces[oldest := next(iter(merchant.nonces))] <= now:
+        del merchant.nonces[oldest]
     key = f"{given.timestamp} {given.nonce_str}"
     if key in merchant.nonces:
         if world.policy.pay_replayed_request == "refuse":

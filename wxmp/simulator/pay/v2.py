@@ -14,7 +14,7 @@ from wxmp.simulator.pay import bills, ledger, notices, schema, shapes, signing, 
 from wxmp.simulator.pay.records import Merchant, Order, Refund, SignType
 from wxmp.simulator.pay.refusals import PayRefusal
 from wxmp.simulator.pay.xml import read_flat, write_xml
-from wxmp.simulator.routes import Call, Route
+from wxmp.simulator.routes import Call, Dialect, Route, Trouble
 from wxmp.simulator.tokens import SHANGHAI
 from wxmp.simulator.wire import Delivery, Reply
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wxmp.simulator.pay.records import TradeType
     from wxmp.simulator.world import World  # noqa: TC004  (a cycle at run time; nothing resolves the hints of Message)
 
-__all__ = ["ROUTES"]
+__all__ = ["DIALECTS", "ROUTES"]
 
 XML_KIND: Final = "text/xml; charset=utf-8"
 SIGN_TYPES: Final[dict[str, SignType]] = {"": "MD5", "MD5": "MD5", "HMAC-SHA256": "HMAC-SHA256"}
@@ -117,25 +117,38 @@ def gate(handler: Callable[[Message], dict[str, str] | Reply]) -> Callable[[Call
             message = admit(call)
         except Transport as trouble:
             return fail(trouble.message, trouble.why)
-        own = {"appid": message.get("appid"), "mch_id": message.merchant.mchid}
-        nonce = call.world.state.dice.hex("pay nonce", 32)
         try:
             check_common(message)
             found = handler(message)
             if isinstance(found, Reply):
                 return found
-            fields = {"return_code": "SUCCESS", "return_msg": "OK", **own, "nonce_str": nonce, "result_code": "SUCCESS"}
-            fields |= found
+            fields = opening(message, "SUCCESS") | found
             why = f"merchant {message.merchant.mchid}{message.why}"
         except PayRefusal as refusal:
-            fields = {"return_code": "SUCCESS", "return_msg": "OK", **own, "nonce_str": nonce, "result_code": "FAIL"}
-            fields |= {"err_code": refusal.v2, "err_code_des": refusal.message}
+            fields = opening(message, "FAIL") | {"err_code": refusal.v2, "err_code_des": refusal.message}
             why = f"{refusal.v2}: {refusal.why or refusal.message}"
-        fields["sign"] = signing.sign_v2(fields, message.merchant.api_v2_key, message.sign_type)
-        reply = Reply(write_xml(fields), content_type=XML_KIND, why=why)
+        reply = close_up(message, fields, why)
         return attrs.evolve(reply, delivery=message.delivery) if message.delivery is not None else reply
 
     return answer
+
+
+def opening(message: Message, result: Literal["SUCCESS", "FAIL"]) -> dict[str, str]:
+    """Return the fields that every signed answer begins with."""
+    return {
+        "return_code": "SUCCESS",
+        "return_msg": "OK",
+        "appid": message.get("appid"),
+        "mch_id": message.merchant.mchid,
+        "nonce_str": message.world.state.dice.hex("pay nonce", 32),
+        "result_code": result,
+    }
+
+
+def close_up(message: Message, fields: dict[str, str], why: str) -> Reply:
+    """Sign an answer and write it."""
+    signed = fields | {"sign": signing.sign_v2(fields, message.merchant.api_v2_key, message.sign_type)}
+    return Reply(write_xml(signed), content_type=XML_KIND, why=why)
 
 
 def fail(message: str, why: str) -> Reply:
@@ -395,14 +408,22 @@ def bill_trouble(text: str, why: str) -> Reply:
     return Reply(body, content_type=XML_KIND, why=f"return_code FAIL: {text}: {why}")
 
 
-def not_post(call: Call) -> Reply:
-    """Refuse a GET."""
-    return fail("请使用post方法", f"REQUIRE_POST_METHOD: {call.request.method} was used")
-
-
-def not_simulated(call: Call) -> Reply:
-    """Answer a path of v2 that is not simulated."""
+def nowhere(call: Call, wanted: str) -> Reply:
+    """Refuse a verb that is not POST, and a path of v2 that is not simulated."""
+    if wanted or call.request.method != "POST":
+        return fail("请使用post方法", f"REQUIRE_POST_METHOD: {call.request.method} was used")
     return fail("the simulator does not simulate this interface", f"{call.request.path} is not simulated")
+
+
+def trouble(call: Call, what: Trouble) -> Reply:
+    """Write a failure as this gateway does: signed, where it can be told who has asked."""
+    refusal = v3.ordered_refusal(what)
+    try:
+        message = admit(call)
+    except Transport:
+        return fail(refusal.message, what.why)
+    fields = opening(message, "FAIL") | {"err_code": refusal.v2, "err_code_des": refusal.message}
+    return close_up(message, fields, f"{refusal.v2}: {what.why}")
 
 
 def route(method: Literal["GET", "POST"], path: str, handler: Callable[[Call], Reply]) -> Route:
@@ -418,19 +439,7 @@ ENDPOINTS: Final = (
     ("/pay/refundquery", gate(refund_query)),
     ("/pay/downloadbill", gate(download_bill)),
 )
-ABSENT: Final = (
-    "/pay/micropay",
-    "/secapi/pay/reverse",
-    "/pay/downloadfundflow",
-    "/tools/shorturl",
-    "/tools/authcodetoopenid",
-    "/payitil/report",
-    "/mmpaymkttransfers/sendredpack",
-    "/mmpaymkttransfers/promotion/transfers",
-    "/secapi/pay/profitsharing",
-)
-ROUTES: Final[tuple[Route, ...]] = (
-    *(route("POST", path, handler) for path, handler in ENDPOINTS),
-    *(route("GET", path, not_post) for path, _ in ENDPOINTS),
-    *(route("POST", path, not_simulated) for path in ABSENT),
-)
+# The paths of v2, also those that are not simulated: red packets, coupons, reports.
+PREFIXES: Final = ("/pay/", "/secapi/", "/tools/", "/payitil/", "/mmpaymkttransfers/")
+ROUTES: Final[tuple[Route, ...]] = tuple(route("POST", path, handler) for path, handler in ENDPOINTS)
+DIALECTS: Final[tuple[Dialect, ...]] = tuple(Dialect("mch", prefix, nowhere, trouble) for prefix in PREFIXES)

@@ -11,8 +11,8 @@ import attrs
 
 from wxmp.simulator.pay import bills, keys, ledger, notices, schema, shapes, signing
 from wxmp.simulator.pay.records import Merchant, Order, Refund, Transfer
-from wxmp.simulator.pay.refusals import PayRefusal
-from wxmp.simulator.routes import Call, Route
+from wxmp.simulator.pay.refusals import CODES, PayRefusal
+from wxmp.simulator.routes import Call, Dialect, Route, Trouble
 from wxmp.simulator.wire import Delivery, JsonObject, Reply, as_list, as_object, dump_json
 
 if TYPE_CHECKING:
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from wxmp.simulator.wire import Request
     from wxmp.simulator.world import World  # noqa: TC004  (a cycle at run time; nothing resolves the hints of Signed)
 
-__all__ = ["ROUTES"]
+__all__ = ["DIALECTS", "ROUTES"]
 
 JSON_KIND: Final = "application/json; charset=utf-8"
-# Names for the parts of any path, as many as there may be.
-PARTS: Final = "abcdefghi"
 MAX_DETAIL: Final = 6_144
 NAMED: Final = {
     "/v3/combine-transactions": "combined orders (合单支付)",
@@ -604,10 +602,17 @@ def cancel_transfer(signed: Signed) -> JsonObject:
 
 # --- everything else --------------------------------------------------------------------------------------------------
 
+# What the codes of the other hosts mean here, for faults that name one of those.
+CODES_HERE: Final = {-1: "SYSTEM_ERROR", 45009: "FREQUENCY_LIMITED", 45011: "FREQUENCY_LIMITED", 48001: "NO_AUTH"}
+CODES_OF_KINDS: Final = {"busy": "SYSTEM_ERROR", "broken": "SYSTEM_ERROR", "limited": "FREQUENCY_LIMITED"}
 
-def unknown(call: Call) -> Reply:
+
+def nowhere(call: Call, wanted: str) -> Reply:
     """Answer a path that is none of these: not simulated, or the wrong verb."""
     path = call.request.path
+    if wanted:
+        why = f"{call.request.method} is the wrong verb for this path, {wanted} is wanted"
+        return refuse(call.world, PayRefusal("INVALID_REQUEST", why, message="请求方法不正确", status=405))
     what = next((name for start, name in NAMED.items() if path.startswith(start)), "")
     if what:
         why = f"{what} are not simulated"
@@ -618,10 +623,19 @@ def unknown(call: Call) -> Reply:
     )
 
 
-def wrong_verb(call: Call) -> Reply:
-    """Answer a path that wants the other verb."""
-    why = f"{call.request.method} is the wrong verb for this path"
-    return refuse(call.world, PayRefusal("INVALID_REQUEST", why, message="请求方法不正确", status=405))
+def ordered_refusal(what: Trouble) -> PayRefusal:
+    """Return what a fault lets the gateway say. A code that is not in the table is told with status 400."""
+    code = what.code or CODES_OF_KINDS.get(what.kind) or CODES_HERE.get(what.errcode, "PARAM_ERROR")
+    if code in CODES:
+        return PayRefusal(code, what.why)
+    refusal = PayRefusal("PARAM_ERROR", what.why, message=code, v2=code)
+    refusal.code = code
+    return refusal
+
+
+def trouble(call: Call, what: Trouble) -> Reply:
+    """Write a failure as this gateway does."""
+    return refuse(call.world, ordered_refusal(what))
 
 
 def route(method: Literal["GET", "POST"], path: str, handler: Callable[[Call], Reply]) -> Route:
@@ -650,14 +664,6 @@ ENDPOINTS: Final[tuple[tuple[Literal["GET", "POST"], str, Callable[[Signed], Jso
     ("GET", f"{TRANSFERS}/transfer-bill-no/{{transfer_bill_no}}", query_transfer),
     ("POST", f"{TRANSFERS}/out-bill-no/{{out_bill_no}}/cancel", cancel_transfer),
 )
-VERBS: Final[tuple[Literal["GET", "POST"], ...]] = ("GET", "POST")
-ROUTES: Final[tuple[Route, ...]] = (
-    *(route(method, path, gate(handler)) for method, path, handler in ENDPOINTS),
-    # The gateway answers in its own form even where nothing is: the other verb, and every other path.
-    *(route("GET" if method == "POST" else "POST", path, wrong_verb) for method, path, _ in ENDPOINTS),
-    *(
-        route(verb, "/v3" + "".join(f"/{{{letter}}}" for letter in PARTS[:length]), unknown)
-        for length in range(1, len(PARTS) + 1)
-        for verb in VERBS
-    ),
-)
+ROUTES: Final[tuple[Route, ...]] = tuple(route(method, path, gate(handler)) for method, path, handler in ENDPOINTS)
+# The gateway answers in its own form even where nothing is, and on every other path of its host.
+DIALECTS: Final[tuple[Dialect, ...]] = tuple(Dialect("mch", prefix, nowhere, trouble) for prefix in ("/v3/", "/"))
