@@ -429,6 +429,33 @@ def test_a_snapshot_of_no_time_is_refused(spoil: dict[str, Any], world: World):
     assert world.handle(Request("GET", "/cgi-bin/token")).errcode == 40002
 
 
+def test_a_snapshot_with_strange_events_or_people_is_refused(world: World):
+    """What would fail hours later, when an event is due or a user is asked for, is refused at once."""
+    world.user("Ann").follow()
+    event = {"due": 1.0, "serial": 1, "kind": "odd", "appid": world.account.appid, "fields": {}}
+    document = world.snapshot()
+    document["state"] = {**document["state"], "events": [event]}  # type: ignore[dict-item]
+    with pytest.raises(WorldError, match="nobody knows the event 'odd'"):
+        world.restore(document)
+    document = world.snapshot()
+    document["state"] = {**document["state"], "people": []}  # type: ignore[dict-item]
+    with pytest.raises(WorldError, match="nobody of its people"):
+        world.restore(document)
+
+
+def test_codes_and_tickets_stay_bounded(make_desk: Any):
+    """Codes of OAuth pages and expired QR codes are forgotten one day, the oldest first."""
+    desk = make_desk(oauth_kept=20, qr_expired_kept=10)
+    openid = desk.world.create_followers(1)[0]
+    page = {"appid": desk.account.appid, "redirect_uri": "http://127.0.0.1/", "response_type": "code", "user": openid}
+    for _ in range(50):
+        assert desk.send("GET", "/connect/oauth2/authorize", page | {"scope": "snsapi_base"}, host="open").status == 302
+        desk.post("/cgi-bin/qrcode/create", {"action_name": "QR_SCENE", "action_info": {"scene": {"scene_id": 1}}})
+        desk.world.advance(120)
+    assert len(desk.account.codes) == 20
+    assert len(desk.account.qr) <= 21
+
+
 def test_state_is_kept_when_the_server_does_not_end(tmp_path: Path, monkeypatch: Any):
     """A server that does not stop in time is an error, and the state is on the disk all the same."""
     state = tmp_path / "world.json"

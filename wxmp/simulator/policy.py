@@ -278,6 +278,7 @@ class Policy:
     qr_default_seconds: int = 60  # [D] older pages say 30
     qr_max_seconds: int = 2_592_000  # [D]
     qr_max_permanent: int = 100_000  # [D]
+    qr_expired_kept: int = 1_000  # [S] expired codes remembered at least: a phone can tell them from unknown ones
     qr_limit_scene_max: int = 100_000  # [D]
     qr_scene_out_of_range: Literal["wrap", "refuse"] = "wrap"  # [F] the event then says 4294967295
     qr_rules_per_month: int = 100  # [D]
@@ -287,6 +288,7 @@ class Policy:
     oauth_expired_code_errcode: int = 42003  # [F] 40029 is named too
     oauth_token_life: int = 7200  # [D]
     oauth_refresh_life: float = 30 * DAY  # [D]
+    oauth_kept: int = 10_000  # [S] codes and tokens of each kind remembered per account; the oldest are forgotten
     oauth_state_chars: int = 128  # [K]
     oauth_state_pattern: str = "[a-zA-Z0-9]*"  # [K]
     # [K] A follower who comes from the chat or the menu (``entry=chat`` here) sees no consent page.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
+from wxmp.simulator.families import EVENTS
 from wxmp.simulator.faults import Fault
 from wxmp.simulator.policy import Policy
 from wxmp.simulator.state import WorldState
@@ -23,6 +24,8 @@ __all__ = ["VERSION", "Snapshot", "converter", "policy_document", "read", "read_
 
 #: Grows when a document of the version before cannot be read any more. New fields with defaults do not count.
 VERSION: Final = 1
+#: What happens later without a family of endpoints.
+WORLD_EVENTS: Final = frozenset({"outsider", "push_due"})
 LATEST: Final = 253_402_300_799.0  # the last second of the year 9999: calendars end there
 
 
@@ -82,6 +85,12 @@ def read(document: Mapping[str, object]) -> Snapshot:
         raise WorldError("the snapshot cannot be read: its time is none")
     if state.default_appid not in state.accounts:
         raise WorldError("the snapshot cannot be read: its default account is missing")
+    unknown = {event.kind for event in state.events} - EVENTS.keys() - WORLD_EVENTS
+    if unknown:
+        raise WorldError(f"the snapshot cannot be read: nobody knows the event {min(unknown)!r}")
+    people = range(1, len(state.people) + 1)
+    if any(user.person not in people for account in state.accounts.values() for user in account.users.values()):
+        raise WorldError("the snapshot cannot be read: a user is nobody of its people")
     return Snapshot(now, state, faults)
 
 

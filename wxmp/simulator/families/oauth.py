@@ -6,7 +6,7 @@ import base64
 import hashlib
 import html
 import re
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from wxmp.simulator import people, tokens
@@ -16,6 +16,8 @@ from wxmp.simulator.state import Account, OAuthCode, OAuthGrant, User
 from wxmp.simulator.wire import JsonObject, Refusal, Reply
 
 __all__ = ["ROUTES"]
+
+T = TypeVar("T")
 
 SCOPES: Final = frozenset({"snsapi_base", "snsapi_userinfo"})
 ENTRIES: Final = frozenset({"chat", "menu"})
@@ -169,6 +171,7 @@ def authorize(call: Call) -> Reply:
     code = call.world.make_id("oauth code", 32)
     snapshot = call.query("snapshot") == "1" or call.query("forceSnapShot") == "true"
     account.codes[code] = OAuthCode(user.openid, scope, call.now, snapshot=snapshot)
+    forget_oldest(account.codes, call.world.policy.oauth_kept)
     location = with_query(target, {"code": code, "state": state})
     return Reply(
         status=302, content_type="text/html", headers=(("location", location),), why=f"code for {user.openid[:8]}…"
@@ -314,6 +317,7 @@ def access_token(call: Call) -> JsonObject:
     code.used = True
     refresh = call.world.make_id("oauth refresh", 86)
     account.refresh_tokens[refresh] = OAuthGrant(code.openid, code.scope, call.now + policy.oauth_refresh_life)
+    forget_oldest(account.refresh_tokens, policy.oauth_kept)
     answer = grant(call, account, code.openid, code.scope, refresh)
     if code.snapshot:
         answer["is_snapshotuser"] = 1
@@ -322,11 +326,18 @@ def access_token(call: Call) -> JsonObject:
     return answer
 
 
+def forget_oldest(kept: dict[str, T], most: int) -> None:
+    """Keep a mapping within bounds: what came first goes first."""
+    while len(kept) > most:
+        del kept[next(iter(kept))]
+
+
 def grant(call: Call, account: Account, openid: str, scope: str, refresh: str) -> JsonObject:
     """Mint a user token."""
     text = f"{60 + len(account.oauth_tokens) % 40}_{call.world.make_id('oauth token', 86)}"
     life = call.world.policy.oauth_token_life
     account.oauth_tokens[text] = OAuthGrant(openid, scope, call.now + life)
+    forget_oldest(account.oauth_tokens, call.world.policy.oauth_kept)
     call.why = f"a user token for {openid[:8]}…, {scope}"
     return {"access_token": text, "expires_in": life, "refresh_token": refresh, "openid": openid, "scope": scope}
 

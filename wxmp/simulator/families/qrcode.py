@@ -8,7 +8,7 @@ from typing import Final
 from wxmp.simulator.jpeg import flat_jpeg
 from wxmp.simulator.menus import domain_of
 from wxmp.simulator.routes import OK, Call, Route
-from wxmp.simulator.state import QrTicket
+from wxmp.simulator.state import Account, QrTicket
 from wxmp.simulator.wire import JsonObject, Refusal, Reply
 
 __all__ = ["ROUTES"]
@@ -44,7 +44,17 @@ def create(call: Call) -> JsonObject:
     ticket = "gQ" + base64.b64encode(raw).decode() + "+/=="
     url = f"http://weixin.qq.com/q/02{call.world.make_id('qr url', 22)}"
     account.qr[ticket] = QrTicket(ticket, url, scene_id, scene_str, permanent, expires_at)
+    forget_expired(account, policy.qr_expired_kept, call.now)
     return {"ticket": ticket, **answer, "url": url}
+
+
+def forget_expired(account: Account, least: int, now: float) -> None:
+    """Forget expired codes, a heap at a time: looking at all of them for each new one would cost too much."""
+    if len(account.qr) % max(least, 1):
+        return
+    expired = [ticket for ticket, code in account.qr.items() if code.expires_at is not None and code.expires_at <= now]
+    for ticket in expired[: len(expired) - least]:
+        del account.qr[ticket]
 
 
 def read_scene(call: Call, action: str, *, permanent: bool) -> tuple[int | None, str | None]:
