@@ -129,7 +129,8 @@ def test_reconnecting_loses_and_doubles_nothing(simulator: Simulator, desk: Desk
     stop = threading.Event()
 
     def call() -> None:
-        while not stop.is_set():
+        # Without a pause the journal, which is bounded, would be over its end before the reader is back.
+        while not stop.wait(0.002):
             desk.use("x")
 
     caller = threading.Thread(target=call, daemon=True)
