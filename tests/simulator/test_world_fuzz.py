@@ -18,7 +18,7 @@ from wxmp.simulator import Clock, World
 from wxmp.simulator.export import curl_script, har
 from wxmp.simulator.journal import show_exchange
 
-EXAMPLES = int(os.environ.get("WXMP_FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("WXMP_FUZZ_EXAMPLES", "30"))
 LENGTH = int(os.environ.get("WXMP_FUZZ_LENGTH", "30"))
 small = st.integers(0, 4999)
 steps = st.tuples(st.sampled_from(STEPS), small, small, small)
