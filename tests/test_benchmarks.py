@@ -29,11 +29,14 @@ NEEDS = {
     "fleet": ["wechatpy"],
     "webhook_in_out": ["wechatpy"],
     "webhook_server": ["wrk", "wechatpy", "httptools"],
+    "pay_signing": ["wechatpayv3"],
+    "pay_calls": ["wechatpayv3"],
 }
 REMEDIES = {
     "valgrind": "apt-get install valgrind",
     "wrk": "apt-get install wrk",
     "wechatpy": "pip install --group bench",
+    "wechatpayv3": "pip install --group bench",
     "httptools": "pip install --group bench",
 }
 

@@ -27,6 +27,12 @@ from wxmp.errors import (
     MalformedError,
     NotAuthorizedError,
     NotFoundError,
+    PayAPIError,
+    PayDecryptError,
+    PayError,
+    PayMismatchError,
+    PayProbeError,
+    PaySignatureError,
     RateLimitError,
     RecipientError,
     ReplyError,
@@ -71,6 +77,25 @@ FULL: list[tuple[type[WxmpError], dict[str, Any]]] = [
     (DecryptError, {"message": "m", "code": -40007, "status": 403}),
     (MalformedError, {"message": "m", "code": -40002, "status": 413}),
     (WebhookStoreError, {"message": "m", "store": "redis"}),
+    (PayError, {"message": "m"}),
+    (
+        PayAPIError,
+        {
+            "code": "ORDER_PAID",
+            "message": "m",
+            "status": 400,
+            "detail": {"field": "/amount/total", "issue": "x"},
+            "request_id": "08F7-0",
+            "endpoint": "POST /x",
+            "verdict": "later",
+            "advice": "Do it.",
+            "retry_after": 7.0,
+        },
+    ),
+    (PaySignatureError, {"message": "m", "reason": "stale", "endpoint": "POST /x", "maybe_acted": True}),
+    (PayProbeError, {"message": "m", "reason": "probe", "endpoint": "POST /x", "maybe_acted": True}),
+    (PayDecryptError, {"message": "m", "reason": "malformed"}),
+    (PayMismatchError, {"message": "m", "field": "total_fen"}),
 ]
 
 #: The fewest arguments each class takes.
@@ -402,3 +427,41 @@ def test_half_an_answer_with_a_token_is_masked(padding: int) -> None:
     error = ReplyError("the answer is not JSON", body=body)
     assert "FAKE" not in error.body
     assert b"FAKE" not in pickle.dumps(error)
+
+
+# ---- payments
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "maybe_acted"),
+    [
+        (500, "same", True),
+        (502, "same", True),
+        (500, "never", False),
+        (400, "never", False),
+        (404, "never", False),
+        (408, "never", True),
+        (429, "slow", False),
+        (403, "later", False),
+        (202, "poll", True),
+    ],
+)
+def test_which_refusals_of_a_payment_are_certain(status: int, verdict: Any, maybe_acted: bool) -> None:
+    """A fault of the platform leaves the outcome open; a refusal does not."""
+    assert PayAPIError(status=status, verdict=verdict).maybe_acted is maybe_acted
+
+
+def test_an_error_of_a_payment_reads_as_one_line() -> None:
+    """Endpoint, code, status, text, place, request id and advice, in this order."""
+    error = PayAPIError(
+        code="PARAM_ERROR",
+        message="金额错误",
+        status=400,
+        detail={"field": "/amount/total"},
+        request_id="08F7-0",
+        endpoint="POST /v3/x",
+        advice="Mend it",
+    )
+    assert str(error) == ("POST /v3/x: PARAM_ERROR (HTTP 400): 金额错误 [/amount/total] [Request-ID 08F7-0]. Mend it")
+    assert error.field == "/amount/total"
+    assert str(PayAPIError(status=404)) == "no code (HTTP 404)"

@@ -149,9 +149,33 @@ def test_other_names_do_not_exist(name: str) -> None:
 
 def test_every_error_is_at_the_front_door() -> None:
     """Whoever imports wxmp can catch everything it raises."""
+    import wxmp.pay
     from wxmp import errors
 
-    assert {name for name in errors.__all__ if name[0].isupper()} <= {*wxmp.__all__}
+    assert {name for name in errors.__all__ if name[0].isupper()} <= {*wxmp.__all__, *wxmp.pay.__all__}
+
+
+def test_the_front_door_of_payments() -> None:
+    """``wxmp.pay`` names the client, every error, and whatever its public rooms list."""
+    import wxmp.pay
+
+    # v2 is a door of its own, and what reads notifications is no business of those who receive them.
+    apart = {"wxmp.pay.v2", "wxmp.pay.notify_reading"}
+    rooms = [name for name in MODULES if name.startswith("wxmp.pay.") and name not in apart]
+    listed = {entry for room in rooms for entry in importlib.import_module(room).__all__ if entry[0].isupper()}
+    named = set(wxmp.pay.__all__)
+    assert {*listed, *PAY_ERRORS, "PayClient", "PayKeys", "PayEvent", "Signer"} - named == set()
+    assert set(wxmp.pay._HOMES) <= {*rooms, "wxmp.pay._certificates", "wxmp.pay._gateway", "wxmp.pay._keys"}
+
+
+def test_every_name_of_payments_has_one_home() -> None:
+    """Each name resolves, and no two rooms give it."""
+    import wxmp.pay
+
+    entries = [name for names in wxmp.pay._HOMES.values() for name in names]
+    assert sorted([*entries, *PAY_ERRORS]) == sorted(wxmp.pay.__all__)
+    for name in wxmp.pay.__all__:
+        assert getattr(wxmp.pay, name) is not None
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -228,6 +252,7 @@ def test_making_a_client_loads_what_a_call_needs() -> None:
         ("wxmp.tokens.redis", "redis"),
         ("wxmp.tokens.file", "redis"),
         ("wxmp.simulator", "starlette"),
+        ("wxmp.pay", "cryptography"),
     ],
 )
 def test_other_rooms_are_lazy_too(name: str, library: str) -> None:
@@ -261,7 +286,7 @@ def test_library_is_quiet_by_default() -> None:
     assert run(script) == []
 
 
-@pytest.mark.parametrize("name", ["wxmp", "wxmp.errors", "wxmp.client", "wxmp.simulator"])
+@pytest.mark.parametrize("name", ["wxmp", "wxmp.errors", "wxmp.client", "wxmp.simulator", "wxmp.pay.client"])
 def test_import_works_without_asserts_and_docstrings(name: str) -> None:
     """Optimised Python loses nothing that the package needs."""
     assert run(f"import {name}; print('[]')", "-OO") == []

@@ -24,7 +24,7 @@ import respx
 from tests.raw_server import Exchange, RawServer
 from wxmp import _transport, _user_client
 from wxmp._redact import Secret
-from wxmp._request import Credentials, FilePart, WireReply, WireRequest
+from wxmp._request import Credentials, FilePart, WireReply, WireRequest, encode_path
 from wxmp._transport import Transport
 from wxmp.errors import ConfigError, ReplyError, TimedOutError, TransportError
 
@@ -1589,3 +1589,131 @@ async def test_the_cargo_is_carried_by_the_extensions() -> None:
             httpx.Request("GET", "https://a", stream=httpx.ByteStream(b""), extensions={"mark": mark})
         )
     assert seen == [mark]
+
+
+# Headers, paths and queries of one's own
+
+
+SIGNED = Credentials(headers={"Authorization": Secret('SCHEME signature="c2lnbmF0dXJlLW9mLXRoaXM=",serial="5AB"')})
+
+
+@pytest.mark.parametrize("kind", ["own", "httpx", "httpx2"])
+async def test_headers_of_a_request_replace_the_clients(server, kind) -> None:
+    """A header of the request stands alone, whatever the client would have sent; no hook of the client sees it."""
+    seen: list[Any] = []
+
+    async def hook(request: Any) -> None:
+        seen.append(request.headers)
+
+    library = {"own": None, "httpx": httpx, "httpx2": httpx2}[kind]
+    outer = library.AsyncClient(event_hooks={"request": [hook]}) if library else None
+    made = Transport(base_url=server.url, http_client=outer)
+    await made.send(get(headers={"Accept": "application/json", "user-agent": "shop"}, credentials=SIGNED))
+    await made.send(get())
+    first, second = server.exchanges
+    assert first.head.lower().count(b"\r\naccept:") == first.head.lower().count(b"\r\nuser-agent:") == 1
+    assert (first.header("Accept"), first.header("User-Agent")) == ("application/json", "shop")
+    assert first.header("Authorization") == SIGNED.headers["Authorization"].reveal()
+    assert second.header("Authorization") is None
+    assert second.header("User-Agent") != "shop"
+    assert [headers for headers in seen if "authorization" in headers] == []
+    await made.aclose()
+    if outer is not None:
+        await outer.aclose()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X-A": "1\r\nX-B: 2"}, {"X-A\r\nX-B": "1"}, {"X A": "1"}, {"X-A": "茶"}, {"": "1"}, {"X:": "1"}]
+)
+@pytest.mark.parametrize("secret", [True, False])
+async def test_a_header_stays_in_its_line(server, transport, headers, secret) -> None:
+    """No value begins another header, and nothing is sent."""
+    hidden = Credentials(headers={name: Secret(value) for name, value in headers.items()}) if secret else None
+    with pytest.raises(ConfigError):
+        await transport.send(get(headers=None if secret else headers, credentials=hidden))
+    assert server.exchanges == []
+
+
+async def test_an_echoed_header_is_overwritten(server, transport) -> None:
+    """An answer that repeats what authorises us does not bring it into anybody's log."""
+    heart = "c2lnbmF0dXJlLW9mLXRoaXM="
+    server.answer = lambda exchange: exchange.reply(headers=f"X-Echo: {exchange.header('Authorization')}\r\n")
+    reply = await transport.send(get(credentials=SIGNED))
+    assert heart not in reply.headers["x-echo"]
+    assert heart in SIGNED.values()
+    assert heart not in repr(SIGNED)
+
+
+async def test_a_body_has_the_type_it_is_given(server, transport) -> None:
+    """Bodies that are no JSON say what they are."""
+    await transport.send(post(b"<xml/>", content_type="text/xml; charset=utf-8"))
+    await transport.send(post(b"{}"))
+    assert [exchange.header("Content-Type") for exchange in server.exchanges] == [
+        "text/xml; charset=utf-8",
+        "application/json",
+    ]
+    with pytest.raises(ConfigError):
+        await transport.send(post(b"{}", content_type="a\r\nb: c"))
+
+
+@pytest.mark.parametrize("kind", ["own", "httpx", "httpx2"])
+@pytest.mark.parametrize("query", ["token=a%2Fb_-=&t=gzip", "a=1&a=2", "a=%7Bx%7D*@:", "a=b?c/d"])
+async def test_a_query_that_is_signed_goes_out_as_it_is(server, kind, query) -> None:
+    """Whoever has signed an address finds every byte of it on the wire."""
+    library = {"own": None, "httpx": httpx, "httpx2": httpx2}[kind]
+    outer = library.AsyncClient() if library else None
+    made = Transport(base_url=server.url, http_client=outer)
+    await made.send(get("/v3/x%7C%2A~/y", query=query))
+    assert server.exchanges[0].target == f"/v3/x%7C%2A~/y?{query}"
+    await made.aclose()
+    if outer is not None:
+        await outer.aclose()
+
+
+@pytest.mark.parametrize("more", [{"query": "a=1", "params": {"b": "2"}}, {"query": "a b"}, {"query": "a#b"}])
+async def test_a_query_is_encoded_already(transport, more) -> None:
+    """A query with blanks, or beside params, is a mistake of the caller."""
+    with pytest.raises(ConfigError, match="query"):
+        await transport.send(get(**more))
+
+
+@pytest.mark.parametrize(
+    ("value", "segment"),
+    [
+        ("A-1_b.~", "A-1_b.~"),
+        ("a/b", "a%2Fb"),
+        ("a|b*@", "a%7Cb%2A%40"),
+        ("茶", "%E8%8C%B6"),
+        ("%41", "%2541"),
+        ("..a", "..a"),
+    ],
+)
+def test_values_stay_in_their_segment(value, segment) -> None:
+    """Everything but unreserved characters is percent-encoded."""
+    assert encode_path("/v3/{number}/close", {"number": value}) == f"/v3/{segment}/close"
+
+
+@pytest.mark.parametrize("value", ["", ".", "..", None, 1, "\ud800"])
+def test_values_that_cannot_be_a_segment(value) -> None:
+    """What would change the path is refused by its name."""
+    with pytest.raises(ConfigError) as caught:
+        encode_path("/v3/{number}/close", {"number": value})
+    assert caught.value.field == "number"
+
+
+async def test_a_stream_sends_headers_too(server, transport) -> None:
+    """A signed download carries what a signed call does."""
+    async with transport.stream(get(headers={"Accept": "*/*"}, credentials=SIGNED)) as reply:
+        assert [piece async for piece in reply.aiter_bytes()] == [b"{}"]
+        assert reply.headers["content-length"] == "2"
+    assert server.exchanges[0].header("Authorization") == SIGNED.headers["Authorization"].reveal()
+
+
+def test_a_client_certificate_that_cannot_work(tmp_path) -> None:
+    """Missing files, or a client of the user's beside them, are found when the transport is made."""
+    missing = (str(tmp_path / "a.pem"), str(tmp_path / "b.pem"))
+    for more in ({}, {"http_client": httpx.AsyncClient()}):
+        with pytest.raises(ConfigError) as caught:
+            Transport(base_url="https://api.example.com", client_certificate=missing, **more)
+        assert caught.value.field == "client_certificate"
+        assert caught.value.__context__ is None

@@ -103,6 +103,7 @@ def make_body(request: WireRequest, on_failure: Callable[[Exception], None]) -> 
         ConfigError: The parts of the request do not go together, or a file cannot be read.
     """
     fields = None if request.credentials is None else request.credentials.json
+    refuse_control("content_type", request.content_type)
     if request.files or request.form:
         if request.content is not None or fields:
             raise ConfigError("a request has either a JSON body or files", field="files")
@@ -113,7 +114,7 @@ def make_body(request: WireRequest, on_failure: Callable[[Exception], None]) -> 
         if not isinstance(own, dict):
             raise ConfigError("credentials can only be merged into a JSON object", field="content")
         content = _JSON.encode({**own, **fields}).encode()
-    return None if content is None else Body("application/json", (content,), on_failure)
+    return None if content is None else Body(request.content_type, (content,), on_failure)
 
 
 def _multipart(files: Sequence[FilePart], form: Mapping[str, str], on_failure: Callable[[Exception], None]) -> Body:

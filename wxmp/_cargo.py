@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from wxmp._body import make_body
 from wxmp._redact import Secret
-from wxmp._request import encode_query
+from wxmp._request import encode_query, header_lines
 from wxmp.errors import TransportError
 
 if TYPE_CHECKING:
@@ -87,11 +87,18 @@ class Cargo:
         """Return path and query as they go over the wire."""
         request = self.request
         self.used = True
-        query = encode_query(request.params)
+        query = request.query or encode_query(request.params)
         if request.credentials is not None:
             secret = request.credentials.query.reveal()
             query = f"{secret}&{query}" if secret and query else secret or query
         return Secret(f"{self._path}?{query}" if query else self._path)
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the header lines the request brings along; they replace the client's of the same name."""
+        request = self.request
+        if request.headers is None and (request.credentials is None or not request.credentials.headers):
+            return []  # nearly every request
+        return header_lines(request)
 
     def body(self) -> Body | None:
         """Make the body."""

@@ -16,11 +16,23 @@ import attrs
 from wxmp._redact import Secret
 from wxmp.errors import ConfigError
 
-__all__ = ["Credentials", "FilePart", "WireReply", "WireRequest", "encode_query", "refuse_control"]
+__all__ = [
+    "Credentials",
+    "FilePart",
+    "WireReply",
+    "WireRequest",
+    "encode_path",
+    "encode_query",
+    "header_lines",
+    "refuse_control",
+]
 
 _MARK_LENGTH: Final = 12
 _SAFE: Final = re.compile(r"[A-Za-z0-9._~-]*")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+#: What parts the words of a header's value.
+_BETWEEN_WORDS: Final = re.compile(r'[\s",;]+')
 
 
 class Credentials:
@@ -29,22 +41,29 @@ class Credentials:
     Args:
         params: Query parameters, for example ``{"access_token": Secret(...)}``.
         json: Fields merged into the JSON body; a ``Secret`` anywhere inside is revealed there.
+        headers: Header lines, for example ``{"Authorization": Secret(...)}``.
     """
 
-    __slots__ = ("json", "marks", "params", "query")
+    __slots__ = ("headers", "json", "marks", "params", "query")
 
-    def __init__(self, params: Mapping[str, Secret] | None = None, json: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        params: Mapping[str, Secret] | None = None,
+        json: Mapping[str, object] | None = None,
+        headers: Mapping[str, Secret] | None = None,
+    ) -> None:
         self.params: Mapping[str, Secret] = {} if params is None else params
         self.json = json
+        self.headers: Mapping[str, Secret] = {} if headers is None else headers
         #: The parameters as they go into the URL, encoded once.
         self.query = Secret("&".join([f"{name}={_quote(value.reveal())}" for name, value in self.params.items()]))
         #: What an answer's headers must not repeat. Short values (an AppID's part, a flag) are no secrets.
         self.marks = tuple(
             _quote(value.reveal()).encode() for value in self.params.values() if len(value.reveal()) >= _MARK_LENGTH
-        )
+        ) + tuple(_heart(value.reveal()).encode() for value in self.headers.values())
 
     def __repr__(self) -> str:
-        names = ", ".join([*self.params, *(self.json or ())])
+        names = ", ".join([*self.params, *(self.json or ()), *self.headers])
         return f"<Credentials {names}>"
 
     def values(self) -> list[str]:
@@ -52,6 +71,8 @@ class Credentials:
         found: list[str] = []
         for value in self.params.values():
             found += (value.reveal(), _quote(value.reveal()))
+        for value in self.headers.values():
+            found += (value.reveal(), _heart(value.reveal()))
         pending: list[object] = list((self.json or {}).values())
         while pending:
             item = pending.pop()
@@ -106,9 +127,12 @@ class WireRequest:
 
     Args:
         method: ``"GET"`` or ``"POST"``.
-        path: A constant path such as ``"/cgi-bin/user/info"``; never a URL, never with a query.
+        path: A path such as ``"/cgi-bin/user/info"``, encoded already; never a URL, never with a query.
         params: Query parameters. ``None`` values are left out, ``bool`` becomes ``true``/``false``.
-        content: A JSON body, encoded already.
+        query: The query as it goes over the wire, instead of ``params``: for whoever has signed it.
+        content: A body, encoded already.
+        content_type: MIME type of ``content``.
+        headers: Header lines, instead of those the transport would send or beside them.
         files: Parts of a multipart upload, instead of ``content``.
         form: Plain fields of a multipart upload.
         credentials: What authorises the request.
@@ -128,6 +152,9 @@ class WireRequest:
     origin: str | None = None
     endpoint: str = ""
     timeout: float | None = None
+    query: str = ""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] | None = None
 
     @property
     def label(self) -> str:
@@ -180,6 +207,58 @@ def encode_query(params: Mapping[str, str | int | bool | None] | None) -> str:
             raise ConfigError(f"{name} must be str, int, bool or None, not {type(value).__name__}", field=name)
         pairs.append(f"{_quote(name)}={text}")
     return "&".join(pairs)
+
+
+def encode_path(template: str, values: Mapping[str, str]) -> str:
+    """Put values into a path such as ``"/v3/pay/transactions/id/{transaction_id}"``.
+
+    Everything but letters, digits and ``-._~`` is percent-encoded, so that no value reaches beyond its place.
+
+    Raises:
+        ConfigError: A value is missing, is no text, is empty, or would be read as a step to another folder; ``field``
+            names it.
+    """
+    return _PLACE.sub(lambda place: _segment(place.group(1), values), template)
+
+
+_PLACE: Final = re.compile(r"\{([a-z_]+)\}")
+
+
+def _segment(name: str, values: Mapping[str, str]) -> str:
+    value = values.get(name)
+    if not isinstance(value, str) or value in ("", ".", ".."):
+        raise ConfigError(f"{name} must be a text that can stand in a path, not empty", field=name)
+    try:
+        return _quote(value)
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} holds half a surrogate pair, which has no UTF-8 form", field=name) from None
+
+
+def header_lines(request: WireRequest) -> list[tuple[bytes, bytes]]:
+    """Return the header lines a request brings along, those of its credentials included.
+
+    Raises:
+        ConfigError: A name or a value would not stay within its line.
+    """
+    lines = []
+    for name, value in (request.headers or {}).items():
+        lines.append(_line(name, value))
+    if request.credentials is not None:
+        for name, secret in request.credentials.headers.items():
+            lines.append(_line(name, secret.reveal()))
+    return lines
+
+
+def _line(name: str, value: str) -> tuple[bytes, bytes]:
+    refuse_control(name, value)
+    if _HEADER_NAME.fullmatch(name) is None or not value.isascii():
+        raise ConfigError("a header has an ASCII name and an ASCII value", field=name)
+    return name.encode("ascii"), value.encode("ascii")
+
+
+def _heart(value: str) -> str:
+    """Return the longest word of a header's value: what makes it secret, however it is repeated."""
+    return max(_BETWEEN_WORDS.split(value), key=len)
 
 
 def _quote(value: str) -> str:

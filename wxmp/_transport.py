@@ -68,6 +68,7 @@ _ADDRESSES: Final = 1024
 _PORTS: Final = 65536
 
 _METHOD: Final = re.compile(r"[A-Z]{1,16}")
+_QUERY: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 _PATH: Final = re.compile(r"/(?!/)[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 
 
@@ -137,8 +138,22 @@ def _ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _make_pool(key: tuple[bytes, bytes, int], limit: int) -> Pool:
-    return Pool(httpcore.Origin(*key), limit=limit, ssl_context=_ssl_context() if key[0] == b"https" else None)
+def _mutual_context(certificate: tuple[str, str]) -> ssl.SSLContext:
+    """Return a context of its own that shows a certificate; nobody else's connections may do that."""
+    context = httpx.create_ssl_context()
+    try:
+        # A key with a password must not end in a question on the terminal.
+        context.load_cert_chain(*certificate, password="")
+    except (OSError, ValueError, TypeError):  # the errors of TLS are OSErrors
+        problem = "client_certificate: the two files cannot be read, or do not belong together, or have a password"
+    else:
+        return context
+    raise ConfigError(problem, field="client_certificate")
+
+
+def _make_pool(key: tuple[bytes, bytes, int], limit: int, mutual: ssl.SSLContext | None) -> Pool:
+    context = (mutual or _ssl_context()) if key[0] == b"https" else None
+    return Pool(httpcore.Origin(*key), limit=limit, ssl_context=context)
 
 
 class _TrueURL(httpcore.URL):
@@ -185,6 +200,10 @@ class _Exchange:
         pool = self._pools.current(cargo.key) or await self._pools.open(cargo.key)
         body = cargo.body()
         headers = request.headers
+        own = cargo.headers()
+        if own:
+            replaced = {name.lower() for name, _ in own}
+            headers = [line for line in headers if line[0].lower() not in replaced] + own
         if body is not None:
             headers = headers + body.headers()
         elif request.method == b"POST":
@@ -345,6 +364,7 @@ class Transport:
         max_body: Bytes an answer may have, decoded.
         allow_insecure: Permit plain http to other machines. Everybody on the way can then read the token.
         allowed_origins: Further hosts that may be sent credentials.
+        client_certificate: Files of a certificate and its private key, shown in every TLS handshake of this transport.
 
     Raises:
         ConfigError: An argument cannot work; ``field`` names it.
@@ -361,6 +381,7 @@ class Transport:
         max_body: int = MAX_BODY,
         allow_insecure: bool = False,
         allowed_origins: Sequence[str] = (),
+        client_certificate: tuple[str, str] | None = None,
     ) -> None:
         numbers: dict[str, object] = {
             "timeout": timeout,
@@ -380,7 +401,10 @@ class Transport:
         self._running: dict[asyncio.Timeout, asyncio.AbstractEventLoop] = {}
         self._emptied: asyncio.Future[None] | None = None
         self._closed = False
-        self._pools = LoopPools(partial(_make_pool, limit=max_connections))
+        if client_certificate is not None and http_client is not None:
+            raise ConfigError("give the certificate to the http_client", field="client_certificate")
+        mutual = None if client_certificate is None else _mutual_context(client_certificate)
+        self._pools = LoopPools(partial(_make_pool, limit=max_connections, mutual=mutual))
         timeouts = {"connect": connect_timeout, "read": None, "write": None, "pool": None}
         self._client = _OwnClient(self._pools, timeouts) if http_client is None else UserClient(http_client, timeouts)
 
@@ -445,6 +469,8 @@ class Transport:
         address = self._addresses.get((request.origin, request.path)) or self._make_address(request)
         if _METHOD.fullmatch(request.method) is None:
             raise ConfigError("method must be an HTTP method in capital letters", field="method")
+        if request.query and (request.params or _QUERY.fullmatch(request.query) is None):
+            raise ConfigError("query must be encoded already, and comes instead of params", field="query")
         credentials = request.credentials
         if credentials is not None:
             if not address.allowed:

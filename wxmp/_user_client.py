@@ -175,6 +175,7 @@ def _dress(request: Any, cargo: Cargo) -> tuple[Any, Body | None]:
     for name in ("content-length", "transfer-encoding", "content-type"):
         headers.pop(name, None)
     body = cargo.body()
+    headers.update({name.decode(): value.decode() for name, value in cargo.headers()})
     if body is not None:
         headers.update({name.decode(): value.decode() for name, value in body.headers()})
     inner = type(request)(

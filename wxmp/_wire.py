@@ -281,6 +281,15 @@ def _read_bool(value: object, _: object) -> bool:
 
 
 def _read_datetime(value: object, _: object) -> datetime:
+    if isinstance(value, str) and ":" in value:
+        # WeChat Pay writes RFC 3339. Without an offset it would be anybody's guess.
+        try:
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        raise _UnfitError("a time with its offset", value)
     try:
         return datetime.fromtimestamp(_read_int(value, _), UTC)
     except (ValueError, OverflowError, OSError):

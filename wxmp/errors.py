@@ -19,11 +19,17 @@
     │  └─ BusyError                  the platform says: try again                         (-1)
     ├─ TokenStoreError               the token store failed                 .store
     │  └─ TokenStoreUnavailable      ... and there is no usable token in memory
-    └─ WebhookError                  a push is refused                      .code .status
-       ├─ SignatureError             not authentic, stale, repeated, or of the wrong mode: 403
-       ├─ DecryptError               signed, but it does not open: 403
-       ├─ MalformedError             unusable: 400; too large: 413
-       └─ WebhookStoreError          dedupe or activity store failed        .store
+    ├─ WebhookError                  a push is refused                      .code .status
+    │  ├─ SignatureError             not authentic, stale, repeated, or of the wrong mode: 403
+    │  ├─ DecryptError               signed, but it does not open: 403
+    │  ├─ MalformedError             unusable: 400; too large: 413
+    │  └─ WebhookStoreError          dedupe or activity store failed        .store
+    └─ PayError                      WeChat Pay (微信支付)
+       ├─ PayAPIError                the gateway said no      .code .status .verdict .field .request_id .maybe_acted
+       ├─ PaySignatureError          an answer or a notification is not authentic           .reason .maybe_acted
+       │  └─ PayProbeError           ... on purpose: the platform looks whether we verify
+       ├─ PayDecryptError            it is authentic, but does not open                      .reason
+       └─ PayMismatchError           authentic, but not about this order or this merchant    .field
 
 Every class takes keyword arguments, survives ``pickle`` and ``copy``, and shows no credential.
 """
@@ -31,7 +37,7 @@ Every class takes keyword arguments, survives ``pickle`` and ``copy``, and shows
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar
 
 from wxmp._redact import mask_fields
 from wxmp.errcodes import TOKEN_ENDPOINT_FIX, lookup
@@ -53,6 +59,12 @@ __all__ = [
     "MalformedError",
     "NotAuthorizedError",
     "NotFoundError",
+    "PayAPIError",
+    "PayDecryptError",
+    "PayError",
+    "PayMismatchError",
+    "PayProbeError",
+    "PaySignatureError",
     "RateLimitError",
     "RecipientError",
     "ReplyError",
@@ -73,7 +85,13 @@ _IPV4: Final = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)")
 #: ``ReplyError.body`` keeps this many characters of an answer that could not be read.
 BODY_EXCERPT: Final = 200
 #: What ``repr`` leaves out: too long, or the words of somebody else.
-_UNSHOWN: Final = frozenset({"advice", "body"})
+_UNSHOWN: Final = frozenset({"advice", "body", "detail"})
+_SERVER_ERROR: Final = 500
+_REQUEST_TIMEOUT: Final = 408
+
+#: What a code of WeChat Pay asks for: the identical request again (``same``), after a longer pause (``slow``), hours
+#: later (``later``), a query until it settles (``poll``), or a change of something first (``never``).
+PayVerdict: TypeAlias = Literal["same", "slow", "later", "poll", "never"]
 
 
 class WxmpError(Exception):
@@ -348,6 +366,134 @@ class WebhookStoreError(WebhookError):
     def __init__(self, message: str, *, store: str = "") -> None:
         super().__init__(message, status=503)
         self.store = store
+
+
+class PayError(WxmpError):
+    """The base of what goes wrong with WeChat Pay (微信支付) and has no cause in the network."""
+
+
+class PayAPIError(PayError):
+    """The gateway answered with an error.
+
+    Attributes:
+        code: Its error code in the newer spelling (``"ORDER_PAID"``, also where it said ``"ORDERPAID"``); empty when
+            the answer held none.
+        message: Its text, for people only: the texts change.
+        status: HTTP status.
+        detail: What it says about the place: ``field``, ``issue``, ``location``. Values that were sent are left out.
+        request_id: ``Request-ID`` of the answer; support asks for it.
+        endpoint: Method and path of the call.
+        verdict: What to do: ``"same"``, ``"slow"``, ``"later"``, ``"poll"`` or ``"never"``.
+        advice: What a person can do about it.
+        retry_after: Seconds the gateway asked us to wait, if it did.
+    """
+
+    _fields = (
+        *("code", "message", "status", "detail", "request_id"),
+        *("endpoint", "verdict", "advice", "retry_after"),
+    )
+
+    def __init__(
+        self,
+        *,
+        code: str = "",
+        message: str = "",
+        status: int = 0,
+        detail: Mapping[str, str | int] | None = None,
+        request_id: str = "",
+        endpoint: str = "",
+        verdict: PayVerdict = "never",
+        advice: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.detail: dict[str, str | int] = dict(detail or {})
+        self.request_id = request_id
+        self.endpoint = endpoint
+        self.verdict: PayVerdict = verdict
+        self.advice = advice
+        self.retry_after = retry_after
+
+    @property
+    def field(self) -> str:
+        """The member at fault, such as ``"/amount/total"``; empty when the gateway named none."""
+        return str(self.detail.get("field", ""))
+
+    @property
+    def maybe_acted(self) -> bool:
+        """Whether the gateway may have carried the request out: query by your own number before anything else."""
+        unknown = self.status >= _SERVER_ERROR and self.verdict != "never"
+        return unknown or self.status == _REQUEST_TIMEOUT or self.verdict == "poll"
+
+    def __str__(self) -> str:
+        parts = [f"{self.endpoint}: " if self.endpoint else "", self.code or "no code", f" (HTTP {self.status})"]
+        if self.message:
+            parts.append(f": {self.message}")
+        if self.field:
+            parts.append(f" [{self.field}]")
+        if self.request_id:
+            parts.append(f" [Request-ID {self.request_id}]")
+        if self.advice:
+            parts.append(f". {self.advice}")
+        return "".join(parts)
+
+
+class PaySignatureError(PayError):
+    """An answer or a notification of WeChat Pay is not authentic; it must not be believed.
+
+    Attributes:
+        reason: Which check failed: ``"missing"``, ``"doubled"``, ``"type"``, ``"timestamp"``, ``"stale"``,
+            ``"serial"``, ``"signature"`` or ``"probe"``. For your own log; whoever sent it is told nothing.
+        endpoint: Method and path of the call; empty for a notification.
+        maybe_acted: True for the answer to a call: the gateway may have carried it out, so query before repeating.
+    """
+
+    _fields: ClassVar[tuple[str, ...]] = ("message", "reason", "endpoint", "maybe_acted")
+
+    def __init__(
+        self, message: str, *, reason: str = "signature", endpoint: str = "", maybe_acted: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.endpoint = endpoint
+        self.maybe_acted = maybe_acted
+
+    def __str__(self) -> str:
+        where = f"{self.endpoint}: " if self.endpoint else ""
+        return f"{where}{self.message}"
+
+
+class PayProbeError(PaySignatureError):
+    """A wrong signature, sent on purpose to see whether merchants verify (签名探测流量). Nothing is broken."""
+
+    def __init__(self, message: str, *, reason: str = "probe", endpoint: str = "", maybe_acted: bool = False) -> None:
+        super().__init__(message, reason=reason, endpoint=endpoint, maybe_acted=maybe_acted)
+
+
+class PayDecryptError(PayError):
+    """What WeChat Pay has enciphered does not open: most often the APIv3 key (APIv3 密钥) is not the merchant's.
+
+    Attributes:
+        reason: ``"key"`` (the tag does not fit), or ``"malformed"`` (it cannot be a cipher text of that kind).
+    """
+
+    _fields = ("message", "reason")
+
+    def __init__(self, message: str, *, reason: str = "key") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PayMismatchError(PayError):
+    """It is authentic, but about another order, another amount or another merchant. ``field`` names the difference."""
+
+    _fields = ("message", "field")
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 _CLASSES: Final[Mapping[Kind, type[APIError]]] = {

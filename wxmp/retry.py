@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from wxmp.errcodes import lookup
-from wxmp.errors import APIError, BadStatusError, ConfigError, ReplyError, TransportError
+from wxmp.errors import (
+    APIError,
+    BadStatusError,
+    ConfigError,
+    PayAPIError,
+    PayProbeError,
+    ReplyError,
+    TransportError,
+)
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState
@@ -26,6 +34,8 @@ DOUBLINGS: Final = 60
 SERVER_ERROR: Final = 500
 #: HTTP refusals that pass: request timeout, too many requests.
 PASSING_STATUS: Final = (408, 429)
+#: WeChat Pay says "too fast": as long a wait as after so many failures more.
+SLOW_STEPS: Final = 3
 
 
 def certainly_not_executed(error: BaseException) -> bool:
@@ -44,6 +54,10 @@ def worth_repeating(error: BaseException) -> bool:
         return lookup(error.errcode).verdict in ("busy", "wait")
     if isinstance(error, BadStatusError):
         return error.status >= SERVER_ERROR or error.status in PASSING_STATUS
+    if isinstance(error, PayAPIError):
+        return error.verdict in ("same", "slow")
+    if isinstance(error, PayProbeError):
+        return error.maybe_acted  # the answer to a call; the next one is signed well
     return isinstance(error, TransportError | ReplyError)
 
 
@@ -104,6 +118,10 @@ class RetryPolicy:
             if entry.verdict == "wait" and entry.scope == "minute":
                 # The counter is filled again at the next full minute.
                 return MINUTE - self.wall_clock() % MINUTE + random.uniform(*MINUTE_SPREAD)
+        if isinstance(error, PayAPIError):
+            if error.retry_after is not None:
+                return error.retry_after + random.uniform(0.0, self.initial_wait)
+            attempt += SLOW_STEPS if error.verdict == "slow" else 0
         longest = min(2 * self.initial_wait * 2.0 ** min(attempt - 1, DOUBLINGS), self.max_wait)
         return random.uniform(longest / 2, longest)
 

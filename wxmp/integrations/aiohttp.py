@@ -1,9 +1,10 @@
-"""aiohttp: a client that lives as long as the application, under a typed key, and handlers for webhooks.
+"""aiohttp: a client that lives as long as the application, under a typed key, and handlers for webhooks and payments.
 
 ::
 
     app.cleanup_ctx.append(client_context())
     add_webhook(app, "/wx", hook)
+    add_pay_notifications(app, "/pay", notifications)
 
 
     async def show_user(request: web.Request) -> web.Response:
@@ -31,9 +32,10 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from wxmp.pay.notifications import Notifications
     from wxmp.webhook.app import Webhook, WebhookAnswer
 
-__all__ = ["CLIENT", "add_webhook", "client_context"]
+__all__ = ["CLIENT", "add_pay_notifications", "add_webhook", "client_context"]
 
 logger = logging.getLogger("wxmp.integrations")
 
@@ -105,6 +107,42 @@ def add_webhook(app: web.Application, path: str, hook: Webhook, *, key: web.AppK
     app.router.add_route("GET", path, handle)
     app.router.add_route("POST", path, handle)
     # At this signal no new request comes in, those under way are still answered, and no cleanup context has ended.
+    app.on_shutdown.append(close)
+
+
+def add_pay_notifications(app: web.Application, path: str, notifications: Notifications) -> None:
+    """Let the notices of WeChat Pay (支付通知) be answered at a path, and close them when the application ends.
+
+    They are closed before the contexts of the application and of its parents end, as :func:`add_webhook` does it.
+
+    Args:
+        app: The application, or a sub-application.
+        path: The path of the ``notify_url``. Each merchant has its own.
+        notifications: Who answers.
+    """
+
+    async def handle(request: web.Request) -> web.Response:
+        # Before anything of the body is touched: aiohttp would decompress it.
+        answer = notifications.refuse_unread(
+            request.method,
+            content_length=request.headers.get("Content-Length"),
+            encoding=request.headers.get("Content-Encoding"),
+        )
+        if answer is None:
+            try:
+                body = await _read(request, notifications.max_body)
+            except (ConnectionError, web.RequestPayloadError):
+                raise web.HTTPBadRequest(text="refused\n") from None
+            answer = await notifications.answer(list(request.headers.items()), body)
+        headers = {"X-Content-Type-Options": "nosniff"}
+        if answer.body:
+            headers["Content-Type"] = answer.content_type
+        return web.Response(status=answer.status, body=answer.body or None, headers=headers)
+
+    async def close(_: web.Application) -> None:
+        await notifications.aclose()
+
+    app.router.add_route("POST", path, handle)
     app.on_shutdown.append(close)
 
 

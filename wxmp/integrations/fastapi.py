@@ -14,6 +14,8 @@ applications in one process do not share one. Needs the extra ``fastapi``.
 What WeChat pushes comes in by a route of its own, which Starlette takes as well::
 
     app = FastAPI(routes=[webhook_route("/wx", hook)], lifespan=wxmp_lifespan(webhooks=hook))
+
+So do the notices of WeChat Pay: ``pay_route("/pay", notifications)``, and ``webhooks=[hook, notifications]``.
 """
 
 from __future__ import annotations
@@ -43,9 +45,19 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Receive, Scope, Send
 
+    from wxmp.pay.notifications import Notifications
     from wxmp.webhook.app import Webhook
 
-__all__ = ["ClientDep", "ClientFactory", "Lifespan", "client_named", "get_client", "webhook_route", "wxmp_lifespan"]
+__all__ = [
+    "ClientDep",
+    "ClientFactory",
+    "Lifespan",
+    "client_named",
+    "get_client",
+    "pay_route",
+    "webhook_route",
+    "wxmp_lifespan",
+]
 
 logger = logging.getLogger("wxmp.integrations")
 
@@ -63,7 +75,7 @@ def wxmp_lifespan(
     make_client: ClientFactory | Mapping[str, ClientFactory] | None = None,
     *,
     lifespan: Lifespan | None = None,
-    webhooks: Webhook | Sequence[Webhook] = (),
+    webhooks: Webhook | Notifications | Sequence[Webhook | Notifications] = (),
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     """Return a lifespan that makes the client at the start and closes it at the end.
 
@@ -74,7 +86,8 @@ def wxmp_lifespan(
         make_client: Makes the client; :meth:`Client.from_env <wxmp.Client.from_env>` if absent. A mapping makes
             several, for several accounts: :func:`client_named` hands them out. An empty one makes none.
         lifespan: The application's own lifespan. It runs inside, so that it can end while the clients still work.
-        webhooks: They are closed first: handlers that still run may end, with all that they use in place.
+        webhooks: Webhooks and payment notifications. They are closed first: handlers that still run may end, with all
+            that they use in place.
 
     Raises:
         ConfigError: When the application starts: a client cannot be made, or two lifespans claim the same name.
@@ -164,6 +177,33 @@ def webhook_route(path: str, hook: Webhook, *, client: str = "") -> Route:
             the webhook's own.
     """
     return Route(path, _WebhookEndpoint(hook, client), methods=["GET", "POST"], name=f"wxmp_webhook:{path}")
+
+
+class _PayEndpoint:
+    """The ASGI application behind a route for notices."""
+
+    def __init__(self, notifications: Notifications) -> None:
+        from wxmp.pay.notify_asgi import serve
+
+        self._serve = serve
+        self._notifications = notifications
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._serve(self._notifications, scope, receive, send)
+
+
+def pay_route(path: str, notifications: Notifications) -> Route:
+    """Return the route of the notices of WeChat Pay (支付通知), for ``FastAPI(routes=[...])`` or Starlette.
+
+    It is a route and no mounted application, for the reason that :func:`webhook_route` gives. Pass the notifications to
+    :func:`wxmp_lifespan` too (``webhooks=``), which closes them. A middleware that reads the body and hands on another
+    one, or that demands a login or a CSRF token, must leave this path alone.
+
+    Args:
+        path: The path of the ``notify_url``. Each merchant has its own.
+        notifications: Who answers.
+    """
+    return Route(path, _PayEndpoint(notifications), methods=["POST"], name=f"wxmp_pay:{path}")
 
 
 def _state_key(name: str) -> str:
