@@ -16,6 +16,7 @@ import attrs
 import httpx
 import pytest
 
+from wxmp.cli._sim_exec import pay_environment
 from wxmp.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ for name, value in list(globals().items()):
         "WXMP_CALLBACK_TOKEN": "devSampleToken",
         "WXMP_ENCODING_AES_KEY": "QmFzZTY0S2V5Rm9yRG9jdW1lbnRhdGlvbk9ubHkxMjM",
     }
+    if "wxmp.pay" in block.code:
+        environment |= pay_environment(simulator.world.default_merchant(), simulator.url, tmp_path)
+        environment["WXMP_PAY_NOTIFY_URL"] = "https://shop.example.com/pay"
     done = subprocess.run(
         [sys.executable, str(program)],
         env=environment,

@@ -91,6 +91,53 @@ def test_client_is_wired_without_sockets(suite):
     result.assert_outcomes(passed=2)
 
 
+def test_pay_client_is_wired_without_sockets(suite):
+    """A merchant's client orders, the phone pays, the notice is handled in the test's loop, the bill comes down."""
+    result = suite("""
+        import socket
+        import pytest
+        from wxmp.pay import Notifications, PaymentSucceeded, RefundSucceeded
+
+        kept = []
+
+        @pytest.mark.wx_sim(clock="frozen")
+        async def test_shop(wx_sim, monkeypatch):
+            monkeypatch.setattr(socket.socket, "connect", None)
+            pay, alice, heard = wx_sim.pay_client(), wx_sim.user("alice"), []
+            kept.append(pay)
+            notifications = Notifications(pay)
+
+            @notifications.on(PaymentSucceeded, RefundSucceeded)
+            async def notice(event):
+                heard.append(event.event_type)
+
+            wx_sim.connect(notifications)
+            wx_sim.faults.add("busy", path="/v3/pay/transactions/jsapi", times=1)
+            order = await pay.order.jsapi("tea-0001", description="tea", total_fen=100, openid=alice.openid)
+            alice.pay(order.params())
+            await wx_sim.settled()
+            await pay.refund.create(
+                "tea-0001-r", out_trade_no="tea-0001", refund_fen=100, total_fen=100, notify_url=pay.notify_url
+            )
+            wx_sim.clock.advance(86400)
+            await wx_sim.settled()
+            assert heard == ["TRANSACTION.SUCCESS", "REFUND.SUCCESS"]
+            rows = [row async for row in pay.bill.iter_rows(await pay.bill.trade("2026-01-01"))]
+            assert [row["商户订单号"] for row in rows] == ["tea-0001", "tea-0001"]
+
+        async def test_certificates(wx_sim):
+            pay = wx_sim.pay_client(mchid="1900000109", certificates="auto")
+            await pay.order.native("tea-0001", description="tea", total_fen=100)
+            assert pay.mchid == "1900000109"
+
+        async def test_closed():
+            from wxmp import ConfigError
+            with pytest.raises(ConfigError, match="closed"):
+                await kept[0].order.get(out_trade_no="tea-0001")
+    """)
+    result.assert_outcomes(passed=3)
+
+
 def test_webhook_is_connected_in_process(suite):
     """A webhook of this SDK is called in the test's own loop, and its reply stands on the phone."""
     result = suite("""
@@ -466,13 +513,22 @@ def test_the_class_is_there_for_annotations():
 
 # --- the document ---
 
-PAGE = ROOT / "docs" / "pytest-plugin.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+def programs(page: str) -> list[str]:
+    """Return the Python blocks of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = [
+    *programs("docs/pytest-plugin.md"),
+    *(code for page in ("README.md", "docs/pay.md") for code in programs(page) if "(wx_sim" in code),
+]
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_document_shows_suites_that_pass(pytester, number):
-    """Every program of the document is a suite whose tests pass."""
+    """Every program of the document, and whatever uses the fixture elsewhere, is a suite whose tests pass."""
     pytester.makeini(INI)
     pytester.makepyfile(BLOCKS[number])
     result = pytester.runpytest_inprocess(*NAMED)

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from wxmp._body import Body
     from wxmp._request import WireReply, WireRequest
 
-__all__ = ["EXTENSION", "Cargo"]
+__all__ = ["EXTENSION", "IN_LINE", "Cargo"]
 
 #: The request extension under which a cargo travels through a client.
 EXTENSION: Final = "wxmp.cargo"
+#: The stage of a call that waits for others to give a connection back.
+IN_LINE: Final = "waiting for a free connection"
 
 
 class Cargo:

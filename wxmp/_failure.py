@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+from wxmp._cargo import IN_LINE
 from wxmp._pool import PoolClosed, ReplyTooLarge
 from wxmp._redact import MASK, scrub
 from wxmp.errors import ReplyError, TimedOutError, TransportError, WxmpError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from wxmp._cargo import Cargo
     from wxmp._request import WireRequest
 
-__all__ = ["explain", "strip"]
+__all__ = ["InLineError", "explain", "strip"]
 
 _LIBRARIES: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "h11", "anyio", "aiohttp"})
 #: Errors after which certainly nothing was sent.
@@ -27,6 +28,10 @@ _NOT_SENT: Final = frozenset(
 )
 _URL_IN_TEXT: Final = re.compile(r"(https?://[^\s?#'\"]*)[?#][^\s'\"]*")
 _LONGEST_TEXT: Final = 300
+
+
+class InLineError(TimedOutError):
+    """The time ran out in the line for a connection, which says nothing about the host."""
 
 
 def strip(error: BaseException) -> None:
@@ -61,9 +66,8 @@ def explain(error: Exception, cargo: Cargo, request: WireRequest, *, expired: bo
         return TransportError("the client was closed", endpoint=endpoint, maybe_acted=may_have_sent)
     if expired:
         stage = "waiting for the answer" if may_have_sent else cargo.stage
-        return TimedOutError(
-            f"no answer within {cargo.seconds:g} s ({stage})", endpoint=endpoint, maybe_acted=may_have_sent
-        )
+        kind = InLineError if stage == IN_LINE else TimedOutError
+        return kind(f"no answer within {cargo.seconds:g} s ({stage})", endpoint=endpoint, maybe_acted=may_have_sent)
     kinds = type(error).__mro__
     if not isinstance(error, OSError) and not any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in kinds):
         if not _shows_secret(error, request):

@@ -31,7 +31,7 @@ import httpcore
 import httpx
 
 from wxmp._answer import Decoder, header_map
-from wxmp._cargo import EXTENSION, Cargo
+from wxmp._cargo import EXTENSION, IN_LINE, Cargo
 from wxmp._failure import explain, strip
 from wxmp._loop_pools import LoopPools
 from wxmp._pool import Link, Pool
@@ -216,7 +216,7 @@ class _Exchange:
             extensions={"timeout": request.extensions["timeout"]},
         )
         cargo.sent = False
-        cargo.stage = "waiting for a free connection"
+        cargo.stage = IN_LINE
         link = pool.take() or await pool.wait()
         cargo.stage = "connecting"
         link.begin(2 * cargo.limit + _OVERHEAD, cargo.marks)

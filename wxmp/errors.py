@@ -373,7 +373,7 @@ class PayError(WxmpError):
 
 
 class PayAPIError(PayError):
-    """The gateway answered with an error.
+    """The gateway answered with an error (错误码).
 
     Attributes:
         code: Its error code in the newer spelling (``"ORDER_PAID"``, also where it said ``"ORDERPAID"``); empty when
@@ -386,11 +386,12 @@ class PayAPIError(PayError):
         verdict: What to do: ``"same"``, ``"slow"``, ``"later"``, ``"poll"`` or ``"never"``.
         advice: What a person can do about it.
         retry_after: Seconds the gateway asked us to wait, if it did.
+        acted_before: An earlier attempt of the same call had an unknown outcome, which this answer does not undo.
     """
 
     _fields = (
         *("code", "message", "status", "detail", "request_id"),
-        *("endpoint", "verdict", "advice", "retry_after"),
+        *("endpoint", "verdict", "advice", "retry_after", "acted_before"),
     )
 
     def __init__(
@@ -405,6 +406,7 @@ class PayAPIError(PayError):
         verdict: PayVerdict = "never",
         advice: str = "",
         retry_after: float | None = None,
+        acted_before: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -415,6 +417,7 @@ class PayAPIError(PayError):
         self.verdict: PayVerdict = verdict
         self.advice = advice
         self.retry_after = retry_after
+        self.acted_before = acted_before
 
     @property
     def field(self) -> str:
@@ -424,8 +427,9 @@ class PayAPIError(PayError):
     @property
     def maybe_acted(self) -> bool:
         """Whether the gateway may have carried the request out: query by your own number before anything else."""
-        unknown = self.status >= _SERVER_ERROR and self.verdict != "never"
-        return unknown or self.status == _REQUEST_TIMEOUT or self.verdict == "poll"
+        # ERROR is final, but what it means stands in a text for people: nothing follows from it about the money.
+        unknown = self.status >= _SERVER_ERROR and (self.verdict != "never" or self.code == "ERROR")
+        return unknown or self.acted_before or self.status == _REQUEST_TIMEOUT or self.verdict == "poll"
 
     def __str__(self) -> str:
         parts = [f"{self.endpoint}: " if self.endpoint else "", self.code or "no code", f" (HTTP {self.status})"]
@@ -441,7 +445,7 @@ class PayAPIError(PayError):
 
 
 class PaySignatureError(PayError):
-    """An answer or a notification of WeChat Pay is not authentic; it must not be believed.
+    """An answer or a notification of WeChat Pay is not authentic (验签失败); it must not be believed.
 
     Attributes:
         reason: Which check failed: ``"missing"``, ``"doubled"``, ``"type"``, ``"timestamp"``, ``"stale"``,

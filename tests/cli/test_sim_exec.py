@@ -261,6 +261,25 @@ def test_pay_makes_a_merchant():
         assert not os.path.exists(os.path.dirname(found[name]))
 
 
+FIRST_ORDER = """
+import asyncio
+from wxmp.pay import PayClient
+
+async def main():
+    async with PayClient.from_env() as pay:
+        order = await pay.order.native("tea-0001", description="tea", total_fen=100)
+        print(order.code_url[:9], (await pay.order.get(out_trade_no="tea-0001")).trade_state)
+
+asyncio.run(main())
+"""
+
+
+def test_pay_is_all_that_from_env_needs():
+    """``PayClient.from_env()`` works in the command with no further setting."""
+    done = run("--pay", "--", sys.executable, "-c", FIRST_ORDER)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "weixin:// NOTPAY\n", "")
+
+
 def test_without_pay_there_is_no_merchant():
     """Keys cost time: nothing is made that nobody asked for."""
     code = "import os; print([name for name in os.environ if name.startswith('WXMP_PAY_')])"

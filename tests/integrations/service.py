@@ -12,9 +12,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wxmp.simulator import Simulator
 
 #: The server settings of the account, as the examples read them.
@@ -33,7 +36,15 @@ SUPERVISOR_SOCKET = re.compile(
 class Service:
     """One server process, with its workers if it has any. Everything it prints is kept."""
 
-    def __init__(self, command: list[str], simulator: Simulator, store: str, workers: int) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        simulator: Simulator,
+        store: str,
+        workers: int,
+        *,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         environment = {
             **os.environ,
             "WXMP_APPID": simulator.account.appid,
@@ -43,6 +54,7 @@ class Service:
             "WXMP_CALLBACK_TOKEN": CALLBACK_TOKEN,
             "WXMP_ENCODING_AES_KEY": ENCODING_AES_KEY,
             "PYTHONUNBUFFERED": "1",
+            **variables,
         }
         self._workers = workers
         self._lines: list[str] = []

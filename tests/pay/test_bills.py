@@ -10,13 +10,14 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pay.recorded import FakeGateway
-from wxmp.errors import ConfigError, PayAPIError, ReplyError, TransportError
+from wxmp.errors import ConfigError, PayAPIError, PayDecryptError, ReplyError, TransportError
 from wxmp.pay import _downloads as downloads
-from wxmp.pay.bills import BillAPI, BillLink, BillTable, fen_of_yuan, read_bill
+from wxmp.pay.bills import BillAPI, BillLink, BillTable, SubMerchantBill, fen_of_yuan, read_bill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -402,3 +403,73 @@ def test_what_is_no_amount_is_an_error(text: Any) -> None:
     """Parts of a fen, other digits and numbers that are no text are refused."""
     with pytest.raises(ConfigError):
         fen_of_yuan(text)
+
+
+# ---- parts that travel enciphered
+
+FILE_KEY = "0123456789abcdef0123456789abcdef"
+NONCE = "abcdefghijkl"
+
+
+def sealed_part(content: bytes, **changes: Any) -> tuple[SubMerchantBill, bytes]:
+    """One part of a sub merchant's bill, and its file."""
+    part = {
+        "bill_sequence": 1,
+        "download_url": "https://api.mch.weixin.qq.com/v3/billdownload/file?token=t",
+        "encrypt_key": f"sealed:{FILE_KEY}",
+        "nonce": NONCE,
+        "hash_value": hashlib.sha1(TEXT.encode(), usedforsecurity=False).hexdigest(),
+    }
+    return SubMerchantBill(**{**part, **changes}), AESGCM(FILE_KEY.encode()).encrypt(NONCE.encode(), content, None)
+
+
+@pytest.mark.parametrize("gzip", [False, True])
+async def test_a_part_is_deciphered_uncompressed_and_compared(tmp_path: Path, gzip: bool) -> None:
+    """The key is opened with the merchant's private key; what comes out is the bill, and can be read."""
+    plain = TEXT.encode()
+    part, file = sealed_part(gzip_module.compress(plain) if gzip else plain)
+    api, gateway = fake(file)
+    assert await api.download_part(part) == plain
+    path = await api.download_part(part, to=tmp_path / "part.csv")
+    assert read_bill(path.read_bytes()).summary
+    assert [asked.line for asked in gateway.asked] == [f"GET {part.download_url}"] * 2
+    assert FILE_KEY not in repr(part)
+
+
+@pytest.mark.parametrize("place", [0, -1, -17, -16])
+async def test_a_part_that_was_changed_is_never_given_out(tmp_path: Path, place: int) -> None:
+    """One bit of the content or of the tag is enough, and nothing is left behind."""
+    part, file = sealed_part(TEXT.encode())
+    spoilt = bytearray(file)
+    spoilt[place] ^= 1
+    api, _ = fake(bytes(spoilt))
+    with pytest.raises((PayDecryptError, ReplyError)):
+        await api.download_part(part, to=tmp_path / "part.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_tag_counts_even_where_the_hash_is_right() -> None:
+    """The hash is not the only witness."""
+    part, file = sealed_part(TEXT.encode())
+    for spoilt in (file[:-1] + bytes([file[-1] ^ 1]), file[:10], b""):
+        api, _ = fake(spoilt)
+        with pytest.raises(PayDecryptError):
+            await api.download_part(part)
+
+
+@pytest.mark.parametrize(
+    ("error", "changes"),
+    [
+        (PayDecryptError, {"encrypt_key": "sealed:short"}),
+        (PayDecryptError, {"encrypt_key": "sealed:" + "钥" * 32}),
+        (PayDecryptError, {"encrypt_key": "sealed:" + "x" * 32}),
+        (PayDecryptError, {"nonce": "n"}),
+        (ReplyError, {"hash_value": "0" * 40}),
+    ],
+)
+async def test_a_part_with_another_key_or_hash_gives_nothing(error: type[Exception], changes: dict[str, str]) -> None:
+    """Key, nonce and hash must all be the part's own."""
+    part, file = sealed_part(TEXT.encode(), **changes)
+    api, _ = fake(file)
+    with pytest.raises(error):
+        await api.download_part(part)

@@ -127,7 +127,7 @@ async def test_a_combined_order_is_looked_at() -> None:
     """Every order in it has its own state; it is paid when all are."""
     sub = {"mchid": "1", "out_trade_no": "sub-0001", "trade_state": "SUCCESS", "transaction_id": "42", "new": 1}
     sub |= {"amount": {"total_amount": 10, "payer_amount": 8}, "success_time": "2026-11-21T10:34:56+08:00"}
-    reply = {"combine_out_trade_no": "whole-0001", "combine_payer_info": {"openid": "o1"}, "sub_orders": [sub, sub]}
+    reply = {"combine_out_trade_no": "whole|0001", "combine_payer_info": {"openid": "o1"}, "sub_orders": [sub, sub]}
     api, gateway = fake(reply)
     found = await api.get("whole|0001")
     assert gateway.last.line == f"GET {PATH}/out-trade-no/whole%7C0001"

@@ -116,7 +116,6 @@ class TestKinds:
     @pytest.mark.parametrize(
         ("kind", "name"),
         [
-            ("TRANSACTION.FAIL", "PaymentFailed"),
             ("MCHTRANSFER.AUTHORIZATION.CONFIRMED", "TransferAuthorizationConfirmed"),
             ("MCHTRANSFER.BATCH.FINISHED", "TransferBatchFinished"),
             ("MCHTRANSFER.BATCH.CLOSED", "TransferBatchClosed"),

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxmp._wire import decode
-from wxmp.errors import ConfigError, ReplyError
+from wxmp.errors import ConfigError, PayMismatchError, ReplyError
 from wxmp.pay import _checks as check
 from wxmp.pay.records import (
     PartnerTransaction,
@@ -314,3 +314,55 @@ def test_enciphered_texts_count_bytes() -> None:
     assert enciphered("name", "张" * 71).reveal() == "张" * 71
     with pytest.raises(ConfigError, match="216 bytes"):
         enciphered("name", "张" * 72)
+
+
+# ---- an order against one's own record
+
+PAID_ORDER: dict[str, Any] = {
+    "appid": "wx1",
+    "mchid": "1900000109",
+    "out_trade_no": "tea-0001",
+    "trade_state": "SUCCESS",
+    "amount": {"total": 100, "payer_total": 90, "currency": "CNY"},
+}
+OWN_RECORD: dict[str, Any] = {"appid": "wx1", "out_trade_no": "tea-0001", "total_fen": 100}
+
+
+@pytest.mark.parametrize("own", [{}, {"mchid": "1900000109"}])
+@pytest.mark.parametrize("state", ["SUCCESS", "REFUND"])
+def test_order_is_the_one_of_the_own_record(own: dict[str, Any], state: str) -> None:
+    """The same order, paid: nothing to say. The total counts, not what coupons have left of it."""
+    decode(Transaction, {**PAID_ORDER, "trade_state": state}).check(**OWN_RECORD, **own)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("appid", "wx2"),
+        ("mchid", "1900000110"),
+        ("out_trade_no", "tea-0002"),
+        ("total_fen", 90),
+        ("currency", "HKD"),
+    ],
+)
+def test_other_order_is_refused_by_name(field: str, value: object) -> None:
+    """Whatever differs from the own record is named."""
+    with pytest.raises(PayMismatchError, match=field) as caught:
+        decode(Transaction, PAID_ORDER).check(**{**OWN_RECORD, field: value})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("state", ["NOTPAY", "CLOSED", "REVOKED", "USERPAYING", "PAYERROR", "", "NEW_WORD"])
+def test_unpaid_order_does_not_pass(state: str) -> None:
+    """An order that is not paid is no reason to deliver."""
+    with pytest.raises(PayMismatchError) as caught:
+        decode(Transaction, {**PAID_ORDER, "trade_state": state}).check(**OWN_RECORD)
+    assert caught.value.field == "trade_state"
+
+
+@pytest.mark.parametrize(("field", "value"), [("total_fen", True), ("total_fen", 100.0), ("appid", ""), ("mchid", "")])
+def test_record_that_compares_nothing_is_refused(field: str, value: object) -> None:
+    """An empty text would equal what is not there, and True is no amount."""
+    with pytest.raises(ConfigError) as caught:
+        decode(Transaction, PAID_ORDER).check(**{**OWN_RECORD, field: value})
+    assert caught.value.field == field

@@ -28,6 +28,8 @@ __all__ = ["run_child"]
 NOT_FOUND: Final = 127
 NOT_RUNNABLE: Final = 126
 SIGNAL_BASE: Final = 128
+#: Where payments are told of unless the user says otherwise: the port that uvicorn takes by itself.
+NOTIFY_URL: Final = "http://127.0.0.1:8000/pay"
 FORWARDED: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGBREAK")
 # The terminal sends these to the whole foreground group: the command has them already.
 FROM_TERMINAL: Final = frozenset({"SIGINT", "SIGQUIT"})
@@ -94,7 +96,9 @@ def run_child(command: Sequence[str], options: SimOptions, *, pay: bool = False)
         if pay:
             # Readable for its owner only, and gone when the command has ended.
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wxmp-sim-"))
-            variables |= pay_environment(session.simulator.world.default_merchant(), Path(folder))
+            merchant = session.simulator.world.default_merchant()
+            variables |= pay_environment(merchant, session.simulator.url, Path(folder))
+            variables.setdefault("WXMP_PAY_NOTIFY_URL", NOTIFY_URL)
         if forwarder.interrupted is not None:
             return SIGNAL_BASE + forwarder.interrupted
         try:
@@ -137,9 +141,11 @@ def environment(session: Session) -> dict[str, str]:
     return found
 
 
-def pay_environment(merchant: Merchant, folder: Path) -> dict[str, str]:
+def pay_environment(merchant: Merchant, endpoint: str, folder: Path) -> dict[str, str]:
     """Return the variables of a merchant (商户); the keys themselves go into files, as they do in production."""
     found = {
+        "WXMP_PAY_ENDPOINT": endpoint,
+        "WXMP_PAY_APPID": merchant.appids[0],
         "WXMP_PAY_MCHID": merchant.mchid,
         "WXMP_PAY_API_V3_KEY": merchant.api_v3_key,
         "WXMP_PAY_SERIAL": merchant.serial,

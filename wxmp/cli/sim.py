@@ -83,9 +83,10 @@ def sim_exec(
     Args:
         command: The command and its arguments.
         options: The world and its server.
-        pay: Make a merchant of WeChat Pay as well: WXMP_PAY_MCHID, WXMP_PAY_API_V3_KEY, WXMP_PAY_SERIAL,
-            WXMP_PAY_PUBLIC_KEY_ID, and two files for as long as the command runs: WXMP_PAY_PRIVATE_KEY_FILE and
-            WXMP_PAY_PUBLIC_KEY_FILE. It takes about a second.
+        pay: Make a merchant of WeChat Pay as well: WXMP_PAY_ENDPOINT, WXMP_PAY_APPID, WXMP_PAY_MCHID,
+            WXMP_PAY_API_V3_KEY, WXMP_PAY_SERIAL, WXMP_PAY_PUBLIC_KEY_ID, two files for as long as the command runs:
+            WXMP_PAY_PRIVATE_KEY_FILE and WXMP_PAY_PUBLIC_KEY_FILE, and an address for notices, WXMP_PAY_NOTIFY_URL,
+            unless you have set one. It takes about a second.
     """
     if not command:
         sys.stderr.write("There is no command to run: wxmp sim exec [OPTIONS] -- COMMAND [ARGUMENTS]\n")

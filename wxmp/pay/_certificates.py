@@ -101,7 +101,8 @@ class CertificateStore(Certificates):
         self._report = report
         self._clock = clock
         self._optional = optional
-        self._flight: asyncio.Task[None] | None = None
+        # A task can be awaited in its own event loop only.
+        self._flights: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
         self._not_before = self._due = -math.inf
         self._failures = 0
         self._error: WxmpError | None = None
@@ -118,7 +119,7 @@ class CertificateStore(Certificates):
             if self._clock() >= self._due and self._may_start():
                 self._start()
             return
-        await self.refresh()
+        await self._refresh(needed=True)
         if self.current(moment) is None:
             raise self._error.fresh() if self._error is not None else _nothing_valid()
 
@@ -127,9 +128,13 @@ class CertificateStore(Certificates):
 
         It raises nothing: whoever needs a certificate finds out that there is none.
         """
+        return await self._refresh(needed=False)
+
+    async def _refresh(self, *, needed: bool) -> bool:
         flight = self._running()
         if flight is None:
-            if not self._may_start():
+            # What another event loop fetches at this moment comes too late for a call that can do nothing without.
+            if not self._may_start() and not (needed and self._runs_elsewhere()):
                 return False
             flight = self._start()
         # Whoever waits may be cancelled; the others still want the answer.
@@ -138,19 +143,18 @@ class CertificateStore(Certificates):
 
     async def aclose(self) -> None:
         """Break off a fetch."""
-        flight, self._flight = self._flight, None
+        flight = self._flights.pop(asyncio.get_running_loop(), None)
         if flight is None or flight.done():
-            return
-        if flight.get_loop() is not asyncio.get_running_loop():
-            return  # its loop has to end it
+            return  # those of other loops have to be ended there
         flight.cancel()
         await asyncio.gather(flight, return_exceptions=True)
 
     def _running(self) -> asyncio.Task[None] | None:
-        flight = self._flight
-        if flight is None or flight.done() or flight.get_loop() is not asyncio.get_running_loop():
-            return None
-        return flight
+        flight = self._flights.get(asyncio.get_running_loop())
+        return None if flight is None or flight.done() else flight
+
+    def _runs_elsewhere(self) -> bool:
+        return not self.absent and any(not flight.done() for flight in list(self._flights.values()))
 
     def _may_start(self) -> bool:
         return not self.absent and self._running() is None and self._clock() >= self._not_before
@@ -159,12 +163,20 @@ class CertificateStore(Certificates):
         now = self._clock()
         self._not_before = now + MIN_GAP
         self._due = now + INTERVAL
-        self._flight = asyncio.get_running_loop().create_task(self._run(), name="wxmp platform certificates")
-        return self._flight
+        for loop in [loop for loop, flight in list(self._flights.items()) if flight.done() or loop.is_closed()]:
+            self._flights.pop(loop, None)
+        here = asyncio.get_running_loop()
+        flight = self._flights[here] = here.create_task(self._run(), name="wxmp platform certificates")
+        return flight
 
     async def _run(self) -> None:
         try:
             keys = await self._fetch()
+        except asyncio.CancelledError:
+            # Its event loop has ended, not the need: whoever asks in the next one does not wait for a minute.
+            self._not_before = self._due = -math.inf
+            self._error = PayError("the platform certificates were not fetched: it was broken off")
+            raise
         except WxmpError as error:
             self._failed(error)
         except Exception as error:  # a mistake in somebody's http_client, which belongs into the log
@@ -202,7 +214,7 @@ def _nothing_valid() -> PayError:
 
 
 class PayKeys:
-    """What a receiver needs to believe WeChat Pay: the platform's keys and the APIv3 key.
+    """What a receiver needs to believe WeChat Pay: the platform's keys (验签) and the APIv3 key (APIv3 密钥).
 
     A :class:`~wxmp.pay.PayClient` has one (``client.keys``). Make one yourself where notifications are received
     without a client.
@@ -299,7 +311,8 @@ class PayKeys:
         except PaySignatureError as error:
             failure = type(error)(error.message, reason=error.reason, endpoint=endpoint, maybe_acted=bool(endpoint))
         if isinstance(failure, PayProbeError):
-            logger.info("%s: a probe of the platform was refused, as it should be", endpoint or "notification")
+            if endpoint:  # of notices anybody can send as many as he likes
+                logger.info("%s: a probe of the platform was refused, as it should be", endpoint)
             if self.on_probe is not None:
                 self.on_probe()
         raise failure

@@ -1,7 +1,7 @@
-"""What the payment families check before a request goes out.
+"""What the payment families check before a request goes out, and of what comes back.
 
-All but one raise :class:`~wxmp.errors.ConfigError` with the argument's name and the remedy. No message holds a value:
-an openid, a name or a bank account has no place in a log.
+All but the last two raise :class:`~wxmp.errors.ConfigError` with the argument's name and the remedy. No message holds a
+value: an openid, a name or a bank account has no place in a log.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "client_ip",
     "compact",
     "compact_size",
+    "compare",
     "count",
     "fen",
     "flag",
@@ -48,6 +49,8 @@ T = TypeVar("T")
 #: Numbers that merchants choose, by the kinds that the documents distinguish.
 NUMBERS: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
     "out_trade_no": (re.compile(r"[0-9A-Za-z_\-|*]{6,32}"), "6 to 32 of the characters 0-9 A-Z a-z _ - | *"),
+    # An order that is there may be older than the rule for new ones: V2 had shorter numbers, and the @.
+    "placed_order": (re.compile(r"[0-9A-Za-z_\-|*@]{1,32}"), "1 to 32 of the characters 0-9 A-Z a-z _ - | * @"),
     "out_refund_no": (re.compile(r"[0-9A-Za-z_\-|*@]{1,64}"), "1 to 64 of the characters 0-9 A-Z a-z _ - | * @"),
     "out_bill_no": (re.compile(r"[0-9A-Za-z]{1,32}"), "1 to 32 letters and digits, nothing else"),
     "transaction_id": (re.compile(r"[0-9A-Za-z]{1,32}"), "the platform's number as it gave it: text, up to 32 digits"),
@@ -107,7 +110,7 @@ def number(
     field: str,
     value: object,
     *,
-    kind: Literal["out_trade_no", "out_refund_no", "out_bill_no", "transaction_id"] | None = None,
+    kind: Literal["out_trade_no", "placed_order", "out_refund_no", "out_bill_no", "transaction_id"] | None = None,
 ) -> str:
     """Return a merchant's number (商户单号) if it has the documented form.
 
@@ -301,3 +304,23 @@ def about(field: str, asked: str, answered: str | None) -> None:
     """
     if answered and answered != asked:
         raise PayMismatchError(f"the answer is about another {field} than was asked for: query again", field=field)
+
+
+def compare(what: str, *checks: tuple[str, object, object]) -> None:
+    """Compare what the platform says with the caller's own record: field by field, expected and found.
+
+    Raises:
+        PayMismatchError: They differ, or there is no such field.
+        ConfigError: What is expected is empty, or an amount that is no whole number of fen.
+    """
+    for field, expected, _ in checks:
+        if field.endswith("_fen"):
+            # True == 1 and 1.0 == 1: a comparison alone would let an amount of the wrong make pass.
+            if not isinstance(expected, int) or isinstance(expected, bool):
+                raise ConfigError(f"{field} must be a whole number of fen", field=field)
+        elif not expected:
+            # An empty text would equal a field that is not there.
+            raise ConfigError(f"{field} is needed: give what your own record says", field=field)
+    for field, expected, found in checks:
+        if expected != found:
+            raise PayMismatchError(f"{what} has another {field} than your own record", field=field)

@@ -7,9 +7,9 @@ from typing import Final
 
 import attrs
 
-from wxmp.errors import PayVerdict
+from wxmp.errors import PayAPIError, PaySignatureError, PayVerdict, ReplyError, TransportError
 
-__all__ = ["CODES", "UNKNOWN", "PayCode", "fold", "lookup"]
+__all__ = ["CODES", "UNKNOWN", "PayCode", "fold", "lookup", "stays_unknown"]
 
 
 @attrs.frozen
@@ -159,3 +159,15 @@ def lookup(code: str, status: int) -> PayCode:
     if status == _TOO_MANY:
         return attrs.evolve(CODES["FREQUENCY_LIMITED"], code=code)
     return PayCode(code, "same", "", _QUERY) if status >= _SERVER_ERROR else PayCode(code, "never", "")
+
+
+def stays_unknown(error: PayAPIError | PaySignatureError | TransportError | ReplyError) -> None:
+    """Mark the error of a repeat whose earlier attempt had an unknown outcome.
+
+    A refused connection, or a "too fast", says nothing about the attempt before: taken for a proof that nothing
+    happened, it would lead to a second order under a new number.
+    """
+    if isinstance(error, PayAPIError):
+        error.acted_before = True
+    else:
+        error.maybe_acted = True

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import attrs
 
-from wxmp.errors import ReplyError
+from wxmp.errors import PayDecryptError, ReplyError
 from wxmp.pay import _checks as check
 from wxmp.pay._gateway import PayEndpoint
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from wxmp.pay._gateway import Gateway
 
-__all__ = ["Announced", "fetch_bytes", "fetch_file", "fetch_spooled", "pieces"]
+__all__ = ["Announced", "Opener", "fetch_bytes", "fetch_file", "fetch_spooled", "pieces"]
 
 #: Bytes that are written at once, in a thread.
 PIECE: Final = 1 << 18
@@ -42,6 +42,60 @@ GZIP_WINDOW: Final = 31
 HASHES: Final = {"SHA1": "sha1", "SHA256": "sha256"}
 
 
+#: What GCM adds to a file: its last bytes.
+TAG_BYTES: Final = 16
+#: AES-256, in bytes.
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+
+
+class Opener:
+    """Deciphers a file piece by piece: AES-256-GCM, the tag at its end, no associated data.
+
+    Args:
+        key: Of the file.
+        nonce: Of the file.
+
+    Raises:
+        PayDecryptError: They cannot be what they should.
+    """
+
+    def __init__(self, key: bytes, nonce: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        if len(key) != KEY_BYTES or len(nonce) != NONCE_BYTES:
+            raise PayDecryptError(
+                f"the file's key must have {KEY_BYTES} bytes and its nonce {NONCE_BYTES}", reason="malformed"
+            )
+        self._context = Cipher(algorithms.AES(key), modes.GCM(nonce)).decryptor()
+        self._rest = b""
+
+    def __repr__(self) -> str:
+        return "<Opener>"
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what is deciphered of the next bytes; none of it is to be believed before :meth:`end`."""
+        data = self._rest + data
+        self._rest = data[-TAG_BYTES:]
+        return self._context.update(data[:-TAG_BYTES])
+
+    def end(self) -> None:
+        """Compare the tag.
+
+        Raises:
+            PayDecryptError: Something was changed, or the key is another one.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            self._context.finalize_with_tag(self._rest)
+        except (InvalidTag, ValueError):
+            pass
+        else:
+            return
+        raise PayDecryptError("the file does not open with the key that was announced")
+
+
 @attrs.frozen
 class Announced:
     """A file that an answer has announced."""
@@ -50,6 +104,8 @@ class Announced:
     hash_type: str
     hash_value: str
     endpoint: PayEndpoint
+    #: For a file that travels enciphered; good for one download.
+    opener: Opener | None = attrs.field(default=None, repr=False)
 
     def counter(self) -> hashlib._Hash:
         """Return what counts the hash.
@@ -131,7 +187,8 @@ async def _fetch(call: Gateway, file: Announced, target: IO[bytes]) -> None:
     counter, inflater = file.counter(), Inflater(name)
     size, waiting = 0, bytearray()
     async with call.download(file.url, file.endpoint) as stream:
-        async for data in stream.aiter_bytes():
+        async for piece in stream.aiter_bytes():
+            data = piece if file.opener is None else file.opener.feed(piece)
             for content in inflater.feed(data):
                 size += len(content)
                 if size > LARGEST:
@@ -141,6 +198,8 @@ async def _fetch(call: Gateway, file: Announced, target: IO[bytes]) -> None:
                 if len(waiting) >= PIECE:
                     await asyncio.to_thread(target.write, bytes(waiting))
                     waiting.clear()
+    if file.opener is not None:
+        file.opener.end()
     for content in inflater.end():
         counter.update(content)
         waiting += content

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from wxmp._failure import InLineError
 from wxmp._redact import Secret, mask_fields
 from wxmp._request import Credentials, WireRequest, encode_path, encode_query
 from wxmp._wire import dumps, loads
@@ -35,7 +36,7 @@ from wxmp.errors import (
     WxmpError,
 )
 from wxmp.pay._cipher import oaep_encrypt
-from wxmp.pay._codes import lookup
+from wxmp.pay._codes import lookup, stays_unknown
 from wxmp.pay._signing import app_params, authorization, jsapi_params, new_nonce, request_text
 
 if TYPE_CHECKING:
@@ -344,18 +345,28 @@ class Gateway:
             return await self._on_host(call, attempt, call.timeout)
         except (PayAPIError, PaySignatureError, TransportError, ReplyError) as error:
             repeatable = call.endpoint.repeat != "no"
-            if not self._retry.should_repeat(error, repeatable=repeatable):
+            if self._transport.closed or not self._retry.should_repeat(error, repeatable=repeatable):
                 raise
             first: WxmpError | None = error
+            acted = error.maybe_acted and call.endpoint.method != "GET"
         end = started + self._retry.total_time
 
         async def run() -> T:
-            nonlocal first
+            nonlocal first, acted
             if first is not None:
                 error, first = first, None
                 raise error
+            if self._transport.closed:
+                raise TransportError("the client was closed", endpoint=call.endpoint.name, maybe_acted=acted)
             # A repeat may not take the call beyond its time, however long one attempt is allowed to take.
-            return await self._on_host(call, attempt, min(call.timeout, max(end - self._retry.clock(), MIN_ATTEMPT)))
+            seconds = min(call.timeout, max(end - self._retry.clock(), MIN_ATTEMPT))
+            try:
+                return await self._on_host(call, attempt, seconds)
+            except (PayAPIError, PaySignatureError, TransportError, ReplyError) as error:
+                if acted:
+                    stays_unknown(error)
+                acted = error.maybe_acted and call.endpoint.method != "GET"
+                raise
 
         def log_wait(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome is not None else None
@@ -369,14 +380,17 @@ class Gateway:
 
         elapsed = self._retry.clock() - started
         policy = self._retry.retrying(repeatable=repeatable, before_sleep=log_wait, elapsed=elapsed)
-        return await policy(run)
+        stop = policy.stop
+        return await policy.copy(stop=lambda state: stop(state) or self._transport.closed)(run)
 
     async def _on_host(self, call: _Call, attempt: Callable[[str | None, float], Awaitable[T]], seconds: float) -> T:
         origin = self._hosts.choose(call.failed_on) if call.pinned is None else call.pinned
         try:
             result = await attempt(origin, seconds)
         except TransportError as error:
-            call.failed_on = self._hosts.failed(origin, type(error).__name__, at_once=True)
+            # Our own crowd, or our own end, is no fault of the host.
+            if not isinstance(error, InLineError) and not self._transport.closed:
+                call.failed_on = self._hosts.failed(origin, type(error).__name__, at_once=True)
             raise
         except PayAPIError as error:
             if error.status in _UNAVAILABLE:

@@ -58,7 +58,7 @@ _TAKES: Final = {
 
 @runtime_checkable
 class Signer(Protocol):
-    """Whatever holds the merchant's private key when this process does not: a KMS, an HSM, an agent.
+    """Whatever holds the merchant's private key (商户 API 私钥) when this process does not: a KMS, an HSM, an agent.
 
     It is called in a thread for requests, because it may wait for a network, and directly for the parameters of a page
     or an app.

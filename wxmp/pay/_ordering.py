@@ -65,7 +65,7 @@ PASSING: Final = frozenset({"same", "slow", "poll"})
 
 
 class CodeOptions(TypedDict, total=False):
-    """What a code payment may say beyond the obvious; each one is left out when absent."""
+    """What a code payment (付款码支付) may say beyond the obvious; each one is left out when absent."""
 
     #: Opaque to the platform, at most 128 characters. Query, notice and bill return it, only once paid.
     attach: str | None
@@ -89,7 +89,7 @@ class CodeOptions(TypedDict, total=False):
 
 
 class OrderOptions(CodeOptions, total=False):
-    """What an order may say beyond the obvious; each one is left out when absent."""
+    """What an order (下单) may say beyond the obvious; each one is left out when absent."""
 
     #: Where WeChat tells of the payment: public https, no query, at most 255 characters; the client's if absent.
     notify_url: str | None

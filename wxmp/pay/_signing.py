@@ -44,6 +44,10 @@ _NAMES: Final = ("wechatpay-timestamp", "wechatpay-nonce", "wechatpay-signature"
 _TYPE: Final = "wechatpay-signature-type"
 _WANTED: Final = frozenset({*_NAMES, _TYPE})
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}")
+#: A line feed in here would move the border between the nonce and the body that are signed together.
+_NONCE: Final = re.compile(r"[!-~]{1,128}")
+#: What HTTP allows around a value. Everything else that Python calls blank belongs to it.
+_BLANKS: Final = " \t"
 
 #: Headers as frameworks have them: a mapping, or pairs; names in any case, texts or bytes.
 Headers: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]"
@@ -109,7 +113,7 @@ def read_headers(headers: Headers, now: float, window: float = WINDOW) -> Signat
         # Whoever makes a mapping of headers joins equal ones by commas; none of ours can hold one.
         if name in found or "," in value:
             raise PaySignatureError(f"the header {name.title()} comes more than once", reason="doubled")
-        found[name] = value.strip()
+        found[name] = value.strip(_BLANKS)
     missing = [name.title() for name in _NAMES if not found.get(name)]
     if missing:
         raise PaySignatureError(f"it is not signed: no {', '.join(missing)}", reason="missing")
@@ -120,6 +124,8 @@ def read_headers(headers: Headers, now: float, window: float = WINDOW) -> Signat
         raise PaySignatureError(f"the signature is not of the kind {SCHEME}{national}", reason="type")
     if _TIMESTAMP.fullmatch(timestamp) is None:
         raise PaySignatureError("Wechatpay-Timestamp is no number of seconds", reason="timestamp")
+    if _NONCE.fullmatch(nonce) is None:
+        raise PaySignatureError("Wechatpay-Nonce is no nonce", reason="signature")
     age = now - int(timestamp)
     if not abs(age) < window:
         raise PaySignatureError(

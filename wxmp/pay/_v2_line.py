@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
+from wxmp._failure import InLineError
 from wxmp._request import WireReply, WireRequest
 from wxmp.errors import BadStatusError, ConfigError, TransportError
 
 if TYPE_CHECKING:
     from wxmp._transport import Transport
 
-__all__ = ["BACKUP", "PRODUCTION", "V2Endpoint", "V2Line"]
+__all__ = ["BACKUP", "PRODUCTION", "V2Effort", "V2Endpoint", "V2Line"]
 
 PRODUCTION: Final = "https://api.mch.weixin.qq.com"
 #: The other site.
@@ -25,6 +27,8 @@ BAD_HOST_TIME: Final = 45.0
 _HOST_TROUBLE: Final = (502, 503)
 _OK_STATUS: Final = range(200, 300)
 _SERVER_ERROR: Final = 500
+#: Seconds that a repeat gets at least: one with nothing left would only make the outcome unknown.
+MIN_ATTEMPT: Final = 1.0
 
 
 @attrs.frozen
@@ -41,6 +45,30 @@ class V2Endpoint:
     def name(self) -> str:
         """What errors and logs call it."""
         return f"POST {self.path}"
+
+
+@attrs.define(eq=False)
+class V2Effort:
+    """How far one call has got, over all its attempts on both hosts."""
+
+    clock: Callable[[], float]
+    #: When its time is over, by that clock.
+    end: float
+    begun: bool = False
+    #: Whether an attempt had an unknown outcome.
+    acted: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing new may begin."""
+        return self.begun and self.clock() >= self.end
+
+    def seconds(self, own: float) -> float:
+        """Begin an attempt and return what it may take: the first one all of ``own``, a repeat what is left."""
+        if not self.begun:
+            self.begun = True
+            return own
+        return min(own, max(self.end - self.clock(), MIN_ATTEMPT))
 
 
 class V2Line:
@@ -63,6 +91,7 @@ class V2Line:
         others = () if backup_url is None else (backup_url.rstrip("/"),)
         self._hosts: tuple[str | None, ...] = (None, *others)
         self._bad_until: dict[str | None, float] = {}
+        self._timeout = timeout
         if certificate is not None and http_client is not None:
             raise ConfigError("give the certificate to the http_client", field="client_certificate")
         self._plain = Transport(base_url=base_url, timeout=timeout, http_client=http_client, allowed_origins=others)
@@ -79,6 +108,7 @@ class V2Line:
         self,
         endpoint: V2Endpoint,
         content: bytes,
+        effort: V2Effort,
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
         max_body: int | None = None,
@@ -99,17 +129,24 @@ class V2Line:
                 content_type="text/xml; charset=utf-8",
                 origin=host,
                 endpoint=endpoint.name,
-                timeout=timeout,
+                timeout=effort.seconds(self._timeout if timeout is None else timeout),
             )
             try:
                 return await _answer(transport, request, max_body)
             except TransportError as error:
+                effort.acted = effort.acted or error.maybe_acted
                 if transport.closed or (isinstance(error, BadStatusError) and error.status not in _HOST_TROUBLE):
                     raise
-                self._bad_until[host] = time.monotonic() + BAD_HOST_TIME
-                if host == hosts[-1] or (endpoint.repeat == "no" and error.maybe_acted):
+                if not isinstance(error, InLineError):
+                    self._bad_until[host] = time.monotonic() + BAD_HOST_TIME
+                if host == hosts[-1] or effort.over or (endpoint.repeat == "no" and error.maybe_acted):
                     raise
         raise ConfigError("there is no host to ask", field="base_url")
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`aclose` was called."""
+        return self._plain.closed
 
     async def aclose(self) -> None:
         await self._plain.aclose()

@@ -16,6 +16,7 @@ import attrs
 
 from wxmp._wire import JsonObject, decode, wire
 from wxmp.errors import PayMismatchError, ReplyError
+from wxmp.pay._checks import compare
 from wxmp.pay.records import TradeState, TradeType
 
 if TYPE_CHECKING:
@@ -148,18 +149,18 @@ class V2Transaction:
 
         Raises:
             PayMismatchError: Something differs, or the order is not paid; ``field`` names it.
+            ConfigError: An argument is empty, or ``total_fen`` is no whole number.
         """
-        wanted: dict[str, tuple[object, object]] = {
-            "out_trade_no": (self.out_trade_no, out_trade_no),
-            "total_fen": (self.total_fen, total_fen),
-            "currency": (self.fee_type or "CNY", currency),
-            "appid": (self.appid, self.appid if appid is None else appid),
-            "mchid": (self.mchid, self.mchid if mchid is None else mchid),
-            "trade_state": (self.paid, True),
-        }
-        for field, (found, expected) in wanted.items():
-            if found != expected:
-                raise PayMismatchError(f"{field} differs from the order's", field=field)
+        compare(
+            "the order",
+            ("out_trade_no", out_trade_no, self.out_trade_no),
+            ("total_fen", total_fen, self.total_fen),
+            ("currency", currency, self.fee_type or "CNY"),
+            *(() if appid is None else (("appid", appid, self.appid),)),
+            *(() if mchid is None else (("mchid", mchid, self.mchid),)),
+        )
+        if not self.paid:
+            raise PayMismatchError("the order is not paid", field="trade_state")
 
 
 @attrs.frozen

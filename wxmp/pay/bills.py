@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, Literal, overload
 import attrs
 
 from wxmp._wire import JsonObject, decode
-from wxmp.errors import ConfigError, ReplyError
+from wxmp.errors import ConfigError, PayDecryptError, ReplyError
 from wxmp.pay import _checks as check
-from wxmp.pay._downloads import Announced, fetch_bytes, fetch_file, fetch_spooled, pieces
+from wxmp.pay._downloads import Announced, Opener, fetch_bytes, fetch_file, fetch_spooled, pieces
 from wxmp.pay._gateway import Gateway, PayEndpoint
 from wxmp.pay.records import BillLink, of_kind
 
@@ -86,10 +86,7 @@ class SubMerchantBill:
 
 @attrs.frozen
 class SubMerchantBills:
-    """All parts of a sub merchant's bill (二级商户资金账单).
-
-    Fetch each, decipher it (AES-256-GCM), uncompress, compare the hash, and join them by sequence.
-    """
+    """All parts of a sub merchant's bill (二级商户资金账单). Fetch each, and join them by their sequence."""
 
     download_bill_count: int
     download_bill_list: tuple[SubMerchantBill, ...] = ()
@@ -172,7 +169,7 @@ class BillAPI:
     ) -> SubMerchantBills:
         """Ask for the movements of one sub merchant's money (申请单个子商户资金账单); service providers only.
 
-        The parts are enciphered; this version hands out their links and keys, and does not open them.
+        The parts are enciphered, each with a key of its own: :meth:`download_part` fetches and opens one.
 
         Args:
             day: The day in Beijing.
@@ -223,6 +220,33 @@ class BillAPI:
             GET /v3/billdownload/file - 下载账单 / 下载账单
         """
         file = announced(link)
+        return await fetch_bytes(self._call, file) if to is None else await fetch_file(self._call, file, to)
+
+    @overload
+    async def download_part(self, part: SubMerchantBill) -> bytes: ...
+    @overload
+    async def download_part(self, part: SubMerchantBill, *, to: str | Path) -> Path: ...
+    async def download_part(self, part: SubMerchantBill, *, to: str | Path | None = None) -> bytes | Path:
+        """Fetch one part of a sub merchant's bill, decipher and uncompress it, and compare its hash (下载账单).
+
+        Join the parts by ``bill_sequence``; :func:`read_bill` reads the whole.
+
+        Args:
+            part: One of :meth:`sub_merchant_fund_flow`; links live for minutes at most.
+            to: A path, where the file appears only when its hash is right. Without it the content is returned.
+
+        Raises:
+            ConfigError: The link names a host that is not WeChat Pay's, or the folder is not there; nothing was sent.
+            PayAPIError: ``INVALID_REQUEST``: the link is too old, ask for a new one.
+            PayDecryptError: The key is for another merchant certificate, or the file does not open with it.
+            ReplyError: The file is not the one that was announced, or damaged.
+
+        Source:
+            GET /v3/billdownload/file - 下载账单 / 下载账单
+        """
+        of_kind("part", part, SubMerchantBill)
+        opener = Opener(_file_key(self._call.decrypt(part.encrypt_key)), part.nonce.encode())
+        file = Announced(part.download_url, part.hash_type, part.hash_value, DOWNLOAD, opener)
         return await fetch_bytes(self._call, file) if to is None else await fetch_file(self._call, file, to)
 
     async def iter_content(self, link: BillLink) -> AsyncGenerator[bytes, None]:
@@ -290,6 +314,17 @@ def announced(link: BillLink) -> Announced:
     """Return the file behind a link."""
     of_kind("link", link, BillLink)
     return Announced(link.download_url, link.hash_type, link.hash_value, DOWNLOAD)
+
+
+def _file_key(text: str) -> bytes:
+    """Return the key of a file; like the APIv3 key it is a text of as many characters as AES-256 has bytes.
+
+    Raises:
+        PayDecryptError: It is no such text.
+    """
+    if not text.isascii():
+        raise PayDecryptError("the key of the file is no ASCII text", reason="malformed")
+    return text.encode()
 
 
 def _tar(*, gzip: bool) -> str | None:
@@ -379,7 +414,7 @@ def read_bill(content: bytes) -> BillTable:
 
 
 def fen_of_yuan(text: object) -> int:
-    """Read an amount of a bill: ``"12.30"`` is 1230 fen. Nothing is rounded.
+    """Read an amount of a bill (元 → 分): ``"12.30"`` is 1230 fen. Nothing is rounded.
 
     Raises:
         ConfigError: It is no amount, or has a part of a fen (fees can: read those with ``Decimal``).

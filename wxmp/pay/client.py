@@ -82,8 +82,8 @@ class PayClient:
     Use it as a context manager, or call :meth:`aclose`. One client serves a whole process. The families
     (``client.order``, ``client.refund`` ...) load when they are first touched.
 
-    A call ends after at most ``timeout`` seconds, or ``retry.total_time`` with its repeats, whichever is longer; a
-    first call that has to fetch certificates takes as long once more.
+    A call ends after at most ``timeout`` seconds, or ``retry.total_time`` with its repeats, whichever is longer; one
+    that has to fetch certificates, before it or to check its answer, takes as long once more.
 
     Args:
         mchid: The merchant (商户号).
@@ -296,6 +296,13 @@ class PayClient:
 
         Returns:
             The JSON object of the answer, ``{}`` if there is none.
+
+        Raises:
+            ConfigError: An argument cannot work; nothing was sent.
+            PayAPIError: The gateway refused.
+            PaySignatureError: The answer is not authentic; ``maybe_acted`` says whether to query first.
+            TransportError: There is no answer; ``maybe_acted`` likewise.
+            ReplyError: The answer is no JSON object.
         """
         if method not in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             raise ConfigError("method must be GET, POST, PUT, PATCH or DELETE", field="method")

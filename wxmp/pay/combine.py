@@ -123,7 +123,7 @@ class CombineScene:
 
 
 class CombineOptions(TypedDict, total=False):
-    """What a combined order may say beyond the obvious; each one is left out when absent."""
+    """What a combined order (合单下单) may say beyond the obvious; each one is left out when absent."""
 
     #: Where WeChat tells of the payment: public https, no query, at most 255 characters; the client's if absent.
     notify_url: str | None
@@ -358,13 +358,16 @@ class CombineAPI:
         Raises:
             ConfigError: The number cannot be right; nothing was sent.
             PayAPIError: ``ORDER_NOT_EXIST``.
+            PayMismatchError: The answer is about another order.
 
         Source:
             GET /v3/combine-transactions/out-trade-no/{combine_out_trade_no} - 合单支付 / 合单查询订单
         """
-        number = check.number("combine_out_trade_no", combine_out_trade_no, kind="out_trade_no")
+        number = check.number("combine_out_trade_no", combine_out_trade_no, kind="placed_order")
         reply = await self._call(GET, path={"combine_out_trade_no": number})
-        return decode(CombinedOrder, reply, endpoint=GET.name)
+        found = decode(CombinedOrder, reply, endpoint=GET.name)
+        check.about("combine_out_trade_no", number, found.combine_out_trade_no)
+        return found
 
     async def close(
         self,
@@ -387,7 +390,7 @@ class CombineAPI:
         Source:
             POST /v3/combine-transactions/out-trade-no/{combine_out_trade_no}/close - 合单支付 / 合单关闭订单
         """
-        number = check.number("combine_out_trade_no", combine_out_trade_no, kind="out_trade_no")
+        number = check.number("combine_out_trade_no", combine_out_trade_no, kind="placed_order")
         orders: list[JsonObject] = []
         for index, order in enumerate(sub_orders):
             place = f"sub_orders[{index}]"

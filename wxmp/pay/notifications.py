@@ -18,7 +18,9 @@ The platform waits 5 s for an answer, and tells again after 15 s, 15 s, 30 s and
 hears 204. A handler that raises is answered 500, so that the notice comes again. One that takes longer than
 ``deadline`` is not cut off: this delivery is answered 503, the work goes on, and the next repetition finds it done
 (204), still at work (503), or failed and free to run again. It never runs twice at a time for one notice; in a fleet
-the workers must share a :class:`~wxmp.webhook.RedisDedupe` for that.
+the workers must share a :class:`~wxmp.webhook.RedisDedupe` for that. A process that was frozen for longer than its
+lease of 3 s is the exception: when it wakes, its handler is stopped, but may get as far as its next ``await`` or two.
+So act once per business number, in one transaction.
 
 There is no guarantee that a notice arrives at all: orders and refunds that stay open need a query as well.
 """
@@ -80,10 +82,12 @@ MAX_BODY: Final = (1 << 20) + (1 << 16)
 REPLAY_SECONDS: Final = 600.0
 #: Seconds for which a handled notice is remembered: the last repetition comes after 24 h 4 min.
 KEEP_SECONDS: Final = 26 * 3600.0
-#: Seconds until the answer. The platform hangs up after 5.
+#: Seconds until the answer, opening included. The platform hangs up after 5.
 DEADLINE: Final = 4.0
 #: The part of it after which a notice whose key has to be fetched is left to the next repetition.
 OPENING_SHARE: Final = 0.5
+#: The part of what is left of the platform's patience after the deadline that a hanging store may still take.
+LAST_SHARE: Final = 0.5
 #: Seconds after which a handler is stopped.
 HANDLER_SECONDS: Final = 60.0
 #: Seconds that handlers have to end at shutdown.
@@ -99,8 +103,6 @@ LOG_EVERY: Final = 10.0
 #: Kinds of refusals that are told apart.
 LOG_KINDS: Final = 100
 _NUMBERS: Final = re.compile(r"\d+")
-#: A line feed in here would move the border between the nonce and the body that are signed together.
-_NONCE: Final = re.compile(r"[!-~]{1,128}")
 _MCHID: Final = re.compile(r"[0-9A-Za-z]{1,32}")
 #: Digits of a Content-Length that can be a number of bytes at all.
 LENGTH_DIGITS: Final = 18
@@ -309,8 +311,6 @@ class Notifications:
         serial = await self._keys.verify(headers, body, window=self._window)
         # Of what tells requests apart only this is signed; the serial number is the key's own spelling.
         nonce = read_headers(headers, self._keys.now(), self._window).nonce
-        if _NONCE.fullmatch(nonce) is None:
-            raise PaySignatureError("Wechatpay-Nonce is no nonce", reason="signature")
         envelope = read_envelope(body)
         plain = read_object(self._keys.open(envelope.resource), "what was decrypted")
         cls, resource = read_resource(envelope.event_type, plain)
@@ -363,15 +363,20 @@ class Notifications:
             headers: See :meth:`receive`.
             body: The very bytes that were received, at most one more than :attr:`max_body`.
         """
+        since = asyncio.get_running_loop().time()
+        deadline = self._policy.deadline
         try:
-            # Certificates may have to be fetched, and the gateway may take its time: the fetch goes on without us.
-            async with asyncio.timeout(self._policy.deadline * OPENING_SHARE):
-                opened = await self._open(headers, body)
-            return await self._answer(opened)
+            # The deadline ends the wait for a handler. A store that hangs after it must not keep the answer either.
+            async with asyncio.timeout_at(since + deadline + (PATIENCE - deadline) * LAST_SHARE):
+                # Certificates may have to be fetched, and the gateway may take its time: that goes on without us.
+                async with asyncio.timeout_at(since + deadline * OPENING_SHARE):
+                    opened = await self._open(headers, body)
+                return await self._answer(opened, since)
         except PayProbeError as error:
-            return self._refuse(401, str(error), level=logging.DEBUG)  # the keys have said so
+            return self._refuse(401, f"a probe: {error}", level=logging.INFO, kind="probe")
         except PaySignatureError as error:
-            return self._refuse(401, str(error))
+            # Strangers get here: what they write, a serial number, makes no kind of its own.
+            return self._refuse(401, str(error), kind=f"signature: {error.reason}")
         except (MalformedError, PayMismatchError) as error:
             return self._refuse(400, str(error))
         except (PayDecryptError, ReplyError) as error:
@@ -379,7 +384,7 @@ class Notifications:
         except WebhookError as error:
             return self._refuse(error.status, str(error))
         except TimeoutError:
-            return self._refuse(503, "the platform certificates are still being fetched")
+            return self._refuse(503, "the platform certificates, or the dedupe store, take too long")
         except ConfigError as error:
             return self._refuse(500, str(error), level=logging.ERROR)
         except WxmpError as error:
@@ -388,7 +393,7 @@ class Notifications:
             logger.exception("a notice could not be handled")
             return NotifyAnswer(500, REFUSAL)
 
-    async def _answer(self, opened: _Opened) -> NotifyAnswer:
+    async def _answer(self, opened: _Opened, since: float) -> NotifyAnswer:
         event = opened.event
         handler = self._find(event)
         if handler is None:
@@ -405,6 +410,7 @@ class Notifications:
             handle=lambda: _run(handler, event),
             send_late=_nothing,
             label=f"{event.event_type} {digest[:8]}",
+            since=since,
         )
         try:
             await deliveries.deliver(work)
@@ -425,17 +431,17 @@ class Notifications:
         if found is None:
             for other in [other for other in list(self._by_loop) if other.is_closed()]:
                 self._by_loop.pop(other, None)
-            found = self._by_loop[loop] = _NoticeDeliveries(self._dedupe, self._policy, local=self._local)
+            found = self._by_loop[loop] = _NoticeDeliveries(self._dedupe, self._policy, local=self._local, log=logger)
         return found
 
-    def _refuse(self, status: int, why: str, *, level: int = logging.WARNING) -> NotifyAnswer:
-        self._log(level, f"answered {status}: {why}")
+    def _refuse(self, status: int, why: str, *, level: int = logging.WARNING, kind: str = "") -> NotifyAnswer:
+        self._log(level, f"answered {status}: {why}", kind)
         return NotifyAnswer(status, REFUSAL)
 
-    def _log(self, level: int, text: str) -> None:
-        """Log a line, once in a while: whoever sends nonsense must not fill the disk."""
+    def _log(self, level: int, text: str, kind: str = "") -> None:
+        """Log a line, once in a while for each kind: whoever sends nonsense must not fill the disk."""
         now = time.monotonic()
-        kind = _NUMBERS.sub("0", text)  # numbers make no kind of their own
+        kind = kind or _NUMBERS.sub("0", text)  # numbers make no kind of their own
         if now - self._refusals.get(kind, -LOG_EVERY) < LOG_EVERY:
             return
         if len(self._refusals) > LOG_KINDS:  # some of the texts hold names of unknown things

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from wxmp._wire import JsonObject, decode, wire
-from wxmp.errors import ConfigError, PayMismatchError
+from wxmp.errors import PayMismatchError
+from wxmp.pay._checks import compare
 from wxmp.pay.combine import CombinedOrder
 from wxmp.pay.records import (
     PartnerTransaction,
@@ -102,23 +103,7 @@ class RefundNotice:
 
 
 def _compare(*checks: tuple[str, object, object]) -> None:
-    """Compare a notice with the caller's record: field by field, expected and found.
-
-    Raises:
-        PayMismatchError: They differ, or the notice has no such field.
-        ConfigError: What is expected is empty, or an amount that is no whole number of fen.
-    """
-    for field, expected, _ in checks:
-        if field.endswith("_fen"):
-            # True == 1 and 1.0 == 1: a comparison alone would let an amount of the wrong make pass.
-            if not isinstance(expected, int) or isinstance(expected, bool):
-                raise ConfigError(f"{field} must be a whole number of fen", field=field)
-        elif not expected:
-            # An empty text would equal a field that the notice does not have.
-            raise ConfigError(f"{field} is needed: give what your own record says", field=field)
-    for field, expected, found in checks:
-        if expected != found:
-            raise PayMismatchError(f"the notice has another {field} than your own record", field=field)
+    compare("the notice", *checks)
 
 
 def _require_paid(*states: object) -> None:
@@ -266,9 +251,12 @@ class CombinedPaymentSucceeded(PaymentEvent):
 
 @attrs.frozen(kw_only=True)
 class PaymentFailed(PaymentEvent):
-    """A deduction failed (扣款失败通知): ``TRANSACTION.FAIL``."""
+    """A deduction failed (扣款失败通知): ``TRANSACTION.FAIL``.
 
-    resource: JsonObject = attrs.field(repr=False)
+    The products that send it have members of their own beside those of an order: see ``resource.extra``.
+    """
+
+    resource: Transaction | PartnerTransaction = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -360,7 +348,7 @@ class PlainEvent(NotifyEvent):
 
 @attrs.frozen(kw_only=True)
 class TransferAuthorizationConfirmed(PlainEvent):
-    """A payee has agreed to transfers without further confirmation: ``MCHTRANSFER.AUTHORIZATION.CONFIRMED``."""
+    """A payee agrees to transfers without confirming (免确认收款授权): ``MCHTRANSFER.AUTHORIZATION.CONFIRMED``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -462,6 +450,8 @@ def read_resource(event_type: str, plain: JsonObject) -> tuple[type[NotifyEvent]
         elif "sp_mchid" in plain:
             cls = PartnerPaymentSucceeded
     record = _RESOURCES.get(cls)
+    if cls is PaymentFailed:
+        record = PartnerTransaction if "sp_mchid" in plain else Transaction
     return cls, plain if record is None else decode(record, plain, endpoint=event_type)
 
 

@@ -284,7 +284,7 @@ class OrderAPI:
         Source:
             POST /v3/pay/transactions/out-trade-no/{out_trade_no}/reverse - 付款码支付 / 撤销订单
         """
-        number = check.number("out_trade_no", out_trade_no)
+        number = check.number("out_trade_no", out_trade_no, kind="placed_order")
         payload = {"appid": self._call_appid(appid), "mchid": self._call.mchid}
         await self._call(REVERSE, path={"out_trade_no": number}, json=payload)
 
@@ -310,7 +310,7 @@ class OrderAPI:
         """
         name, value = check.one_of(out_trade_no=out_trade_no, transaction_id=transaction_id)
         endpoint = GET_BY_NUMBER if name == "out_trade_no" else GET_BY_ID
-        kind: Literal["out_trade_no", "transaction_id"] = "out_trade_no" if name == "out_trade_no" else "transaction_id"
+        kind: Literal["placed_order", "transaction_id"] = "placed_order" if name == "out_trade_no" else "transaction_id"
         number = check.number(name, value, kind=kind)
         reply = await self._call(endpoint, path={name: number}, params={"mchid": self._call.mchid})
         found = decode(Transaction, reply, endpoint=endpoint.name)
@@ -334,7 +334,7 @@ class OrderAPI:
         Source:
             POST /v3/pay/transactions/out-trade-no/{out_trade_no}/close - 关闭订单
         """
-        number = check.number("out_trade_no", out_trade_no)
+        number = check.number("out_trade_no", out_trade_no, kind="placed_order")
         await self._call(CLOSE, path={"out_trade_no": number}, json={"mchid": self._call.mchid})
 
     async def ensure_closed(self, out_trade_no: str, *, total_time: float = CLOSING_TIME) -> Transaction:
@@ -361,7 +361,7 @@ class OrderAPI:
             POST /v3/pay/transactions/out-trade-no/{out_trade_no}/close,
             GET /v3/pay/transactions/out-trade-no/{out_trade_no} - 关闭订单 / 查询订单
         """
-        check.number("out_trade_no", out_trade_no)
+        check.number("out_trade_no", out_trade_no, kind="placed_order")
         return await settle(
             lambda: self.close(out_trade_no),
             lambda: self.get(out_trade_no=out_trade_no),

@@ -52,7 +52,7 @@ CLOSE: Final = PayEndpoint("POST", f"{ORDERS}/out-trade-no/{{out_trade_no}}/clos
 
 
 class PartnerCodeOptions(CodeOptions, total=False):
-    """What a code payment for a sub merchant may say beyond the obvious."""
+    """What a code payment for a sub merchant (服务商付款码支付) may say beyond the obvious."""
 
     #: The provider's AppID; the client's if absent.
     sp_appid: str | None
@@ -63,7 +63,7 @@ class PartnerCodeOptions(CodeOptions, total=False):
 
 
 class PartnerOptions(OrderOptions, total=False):
-    """What an order for a sub merchant may say beyond the obvious; each one is left out when absent."""
+    """What an order for a sub merchant (服务商下单) may say beyond the obvious; each is left out when absent."""
 
     #: The provider's AppID; the client's if absent.
     sp_appid: str | None
@@ -290,7 +290,7 @@ class PartnerAPI:
         Source:
             POST /v3/pay/partner/transactions/out-trade-no/{out_trade_no}/reverse - 服务商 / 撤销订单
         """
-        number = check.number("out_trade_no", out_trade_no)
+        number = check.number("out_trade_no", out_trade_no, kind="placed_order")
         await self._call(REVERSE, path={"out_trade_no": number}, json=self._owners(sub_mchid, sp_appid, sub_appid))
 
     async def get(
@@ -312,7 +312,7 @@ class PartnerAPI:
             GET /v3/pay/partner/transactions/id/{transaction_id} - 服务商 / 查询订单
         """
         name, value = check.one_of(out_trade_no=out_trade_no, transaction_id=transaction_id)
-        kind: Literal["out_trade_no", "transaction_id"] = "out_trade_no" if name == "out_trade_no" else "transaction_id"
+        kind: Literal["placed_order", "transaction_id"] = "placed_order" if name == "out_trade_no" else "transaction_id"
         endpoint = GET_BY_NUMBER if name == "out_trade_no" else GET_BY_ID
         number = check.number(name, value, kind=kind)
         reply = await self._call(endpoint, path={name: number}, params=self._pair(sub_mchid))
@@ -334,7 +334,7 @@ class PartnerAPI:
         Source:
             POST /v3/pay/partner/transactions/out-trade-no/{out_trade_no}/close - 服务商 / 关闭订单
         """
-        number = check.number("out_trade_no", out_trade_no)
+        number = check.number("out_trade_no", out_trade_no, kind="placed_order")
         await self._call(CLOSE, path={"out_trade_no": number}, json=self._pair(sub_mchid))
 
     async def ensure_closed(
@@ -361,7 +361,7 @@ class PartnerAPI:
             POST /v3/pay/partner/transactions/out-trade-no/{out_trade_no}/close,
             GET /v3/pay/partner/transactions/out-trade-no/{out_trade_no} - 服务商 / 关闭订单 / 查询订单
         """
-        check.number("out_trade_no", out_trade_no)
+        check.number("out_trade_no", out_trade_no, kind="placed_order")
         self._pair(sub_mchid)
         return await settle(
             lambda: self.close(out_trade_no, sub_mchid=sub_mchid),

@@ -16,6 +16,7 @@ import attrs
 
 from wxmp._redact import Secret
 from wxmp._wire import JsonObject, wire
+from wxmp.errors import PayMismatchError
 from wxmp.pay import _checks as check
 
 __all__ = [
@@ -442,7 +443,7 @@ _SETTLED: Final = frozenset({*_PAID, TradeState.CLOSED, TradeState.REVOKED})
 class Transaction:
     """An order as the platform knows it (支付订单): the answer of a query, and the content of a payment notice.
 
-    Before you deliver anything compare ``appid``, ``mchid``, ``out_trade_no`` and ``amount.total_fen`` with your order.
+    Before you deliver anything compare it with your own order: :meth:`check`.
     """
 
     out_trade_no: str = ""
@@ -479,6 +480,33 @@ class Transaction:
     def settled(self) -> bool:
         """Whether it will stay as it is until you do something: paid, closed or reversed."""
         return self.trade_state in _SETTLED
+
+    def check(
+        self, *, appid: str, out_trade_no: str, total_fen: int, mchid: str | None = None, currency: str = "CNY"
+    ) -> None:
+        """Compare a paid order with your own record of it (核对订单), before anything is delivered.
+
+        Args:
+            appid: Of the order.
+            out_trade_no: Your order number.
+            total_fen: What you asked for, in fen: not what the payer paid, which coupons lower.
+            mchid: The merchant of the order; absent, it is not compared: a query asks for the client's own.
+            currency: Of the order.
+
+        Raises:
+            PayMismatchError: Something is different, or the order is not paid; ``field`` names it.
+            ConfigError: An argument is empty, or ``total_fen`` is no whole number.
+        """
+        check.compare(
+            "the order",
+            ("appid", appid, self.appid),
+            *(() if mchid is None else (("mchid", mchid, self.mchid),)),
+            ("out_trade_no", out_trade_no, self.out_trade_no),
+            ("total_fen", total_fen, self.amount.total_fen),
+            ("currency", currency, self.amount.currency),
+        )
+        if not self.paid:
+            raise PayMismatchError("the order is not paid", field="trade_state")
 
 
 @attrs.frozen
@@ -541,8 +569,9 @@ class RefundFrom:
     """A part of a refund, and which money of the merchant it comes from (退款出资账户)."""
 
     #: ``AVAILABLE`` or ``UNAVAILABLE``.
-    account: FundsAccount | str
-    amount_fen: int = attrs.field(metadata=wire("amount"))
+    account: FundsAccount | str = ""
+    #: Needed in a request; an answer may leave it out.
+    amount_fen: int | None = attrs.field(default=None, metadata=wire("amount"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 

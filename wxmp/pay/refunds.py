@@ -106,7 +106,7 @@ class RefundAPI:
             POST /v3/refund/domestic/refunds - 退款 / 退款申请
         """
         name, value = check.one_of(transaction_id=transaction_id, out_trade_no=out_trade_no)
-        kind: Literal["transaction_id", "out_trade_no"] = "out_trade_no" if name == "out_trade_no" else "transaction_id"
+        kind: Literal["transaction_id", "placed_order"] = "placed_order" if name == "out_trade_no" else "transaction_id"
         order = check.number(name, value, kind=kind)
         refund, total = check.fen("refund_fen", refund_fen), check.fen("total_fen", total_fen)
         if refund > total:
@@ -188,6 +188,7 @@ class RefundAPI:
         Raises:
             ConfigError: An argument cannot work; nothing was sent.
             PayAPIError: ``INVALID_REQUEST``: the refund is not abnormal. ``RESOURCE_NOT_EXISTS``: there is none.
+            PayMismatchError: The answer is about another refund.
 
         Source:
             POST /v3/refund/domestic/refunds/{refund_id}/apply-abnormal-refund - 退款 / 发起异常退款
@@ -207,7 +208,9 @@ class RefundAPI:
                 if value is not None:
                     raise check.refusal(name, "is for USER_BANK_CARD only: leave it out")
         reply = await self._call(APPLY_ABNORMAL, path={"refund_id": number}, json=payload)
-        return decode(Refund, reply, endpoint=APPLY_ABNORMAL.name)
+        found = decode(Refund, reply, endpoint=APPLY_ABNORMAL.name)
+        check.about("refund_id", number, found.refund_id)
+        return found
 
     async def _create(self, payload: JsonObject, name: str, order: str, sub_mchid: str | None) -> JsonObject:
         """Ask for a refund; an order that is paid and yet "not found" is asked for again, identically."""

@@ -267,6 +267,7 @@ class SharingAPI:
             ConfigError: An argument cannot work; nothing was sent.
             PayAPIError: ``NOT_ENOUGH``: more than the order has, or than the agreed ratio. ``NO_AUTH``: no such
                 permission. ``INVALID_REQUEST``: too early, too late, or the number came before with other content.
+            PayMismatchError: The answer is about another share.
 
         Source:
             POST /v3/profitsharing/orders - 分账 / 请求分账
@@ -285,7 +286,7 @@ class SharingAPI:
                 "unfreeze_unsplit": check.flag("unfreeze_unsplit", unfreeze_unsplit),
             }
         )
-        return decode(SharingOrder, await self._call(CREATE, json=payload), endpoint=CREATE.name)
+        return _share(out_order_no, await self._call(CREATE, json=payload), CREATE)
 
     async def get(self, out_order_no: str, *, transaction_id: str, sub_mchid: str | None = None) -> SharingOrder:
         """Look at a share (查询分账结果).
@@ -298,14 +299,14 @@ class SharingAPI:
         Raises:
             ConfigError: An argument cannot work; nothing was sent.
             PayAPIError: ``RESOURCE_NOT_EXISTS``: no such share.
+            PayMismatchError: The answer is about another share.
 
         Source:
             GET /v3/profitsharing/orders/{out_order_no} - 分账 / 查询分账结果
         """
         number = check.text("out_order_no", out_order_no, max_chars=64)
         params = {"transaction_id": check.number("transaction_id", transaction_id), **_sub(sub_mchid)}
-        reply = await self._call(GET, path={"out_order_no": number}, params=params)
-        return decode(SharingOrder, reply, endpoint=GET.name)
+        return _share(number, await self._call(GET, path={"out_order_no": number}, params=params), GET)
 
     async def unfreeze(
         self, out_order_no: str, *, transaction_id: str, description: str, sub_mchid: str | None = None
@@ -321,6 +322,7 @@ class SharingAPI:
         Raises:
             ConfigError: An argument cannot work; nothing was sent.
             PayAPIError: ``INVALID_REQUEST``: nothing is frozen.
+            PayMismatchError: The answer is about another call.
 
         Source:
             POST /v3/profitsharing/orders/unfreeze - 分账 / 解冻剩余资金
@@ -331,7 +333,7 @@ class SharingAPI:
             "out_order_no": check.text("out_order_no", out_order_no, max_chars=64),
             "description": check.text("description", description, max_chars=80),
         }
-        return decode(SharingOrder, await self._call(UNFREEZE, json=payload), endpoint=UNFREEZE.name)
+        return _share(out_order_no, await self._call(UNFREEZE, json=payload), UNFREEZE)
 
     async def create_return(
         self,
@@ -361,6 +363,7 @@ class SharingAPI:
         Raises:
             ConfigError: An argument cannot work; nothing was sent.
             PayAPIError: ``NOT_ENOUGH``: the merchant has too little. ``INVALID_REQUEST``: more than was received.
+            PayMismatchError: The answer is about another return.
 
         Source:
             POST /v3/profitsharing/return-orders - 分账 / 请求分账回退
@@ -374,7 +377,7 @@ class SharingAPI:
             "amount": check.fen("amount_fen", amount_fen),
             "description": check.text("description", description, max_chars=80),
         }
-        return decode(SharingReturn, await self._call(CREATE_RETURN, json=payload), endpoint=CREATE_RETURN.name)
+        return _return(out_return_no, await self._call(CREATE_RETURN, json=payload), CREATE_RETURN)
 
     async def get_return(self, out_return_no: str, *, out_order_no: str, sub_mchid: str | None = None) -> SharingReturn:
         """Look at a return (查询分账回退结果).
@@ -387,14 +390,14 @@ class SharingAPI:
         Raises:
             ConfigError: An argument cannot work; nothing was sent.
             PayAPIError: ``RESOURCE_NOT_EXISTS``: no such return.
+            PayMismatchError: The answer is about another return.
 
         Source:
             GET /v3/profitsharing/return-orders/{out_return_no} - 分账 / 查询分账回退结果
         """
         number = check.text("out_return_no", out_return_no, max_chars=64)
         params = {"out_order_no": check.text("out_order_no", out_order_no, max_chars=64), **_sub(sub_mchid)}
-        reply = await self._call(GET_RETURN, path={"out_return_no": number}, params=params)
-        return decode(SharingReturn, reply, endpoint=GET_RETURN.name)
+        return _return(number, await self._call(GET_RETURN, path={"out_return_no": number}, params=params), GET_RETURN)
 
     async def remaining(self, transaction_id: str) -> SharingRemaining:
         """Ask how much of an order can still be shared (查询剩余待分金额).
@@ -543,6 +546,18 @@ class SharingAPI:
                 "account": check.text("account", account, max_chars=64),
             }
         )
+
+
+def _share(number: str, reply: JsonObject, endpoint: PayEndpoint) -> SharingOrder:
+    found = decode(SharingOrder, reply, endpoint=endpoint.name)
+    check.about("out_order_no", number, found.out_order_no)
+    return found
+
+
+def _return(number: str, reply: JsonObject, endpoint: PayEndpoint) -> SharingReturn:
+    found = decode(SharingReturn, reply, endpoint=endpoint.name)
+    check.about("out_return_no", number, found.out_return_no)
+    return found
 
 
 def _sub(sub_mchid: str | None) -> dict[str, str]:

@@ -1,4 +1,10 @@
-"""Transfers (商家转账): pay users, who confirm in WeChat or have agreed once and for all."""
+"""Transfers (商家转账): pay users, who confirm in WeChat or have agreed once and for all.
+
+The older transfers in batches (``/v3/transfer/batches``) are closed to merchants admitted since January 2025 and have
+no methods here. Who still has them reaches them with ``client.request``: ``repeatable=True`` is right there, because
+``out_batch_no`` makes a repeat harmless; ``client.gateway.encrypt(name)``, after ``await client.gateway.ready()``,
+enciphers a ``user_name``.
+"""
 
 from __future__ import annotations
 
@@ -359,13 +365,16 @@ class TransferAPI:
         Raises:
             ConfigError: The number cannot be right; nothing was sent.
             PayAPIError: ``INVALID_REQUEST``: too late. ``NOT_FOUND``: no such transfer.
+            PayMismatchError: The answer is about another transfer.
 
         Source:
             POST /v3/fund-app/mch-transfer/transfer-bills/out-bill-no/{out_bill_no}/cancel - 商家转账 / 撤销转账
         """
         number = check.number("out_bill_no", out_bill_no)
         reply = await self._call(CANCEL, path={"out_bill_no": number})
-        return decode(TransferCancel, reply, endpoint=CANCEL.name)
+        taken = decode(TransferCancel, reply, endpoint=CANCEL.name)
+        check.about("out_bill_no", number, taken.out_bill_no)
+        return taken
 
     # ---- receipts
 
@@ -485,7 +494,9 @@ class TransferAPI:
             **_optional(notify_url, user_recv_perception, sponsor_mchid),
         }
         reply = await self._call(CREATE_AUTHORIZED, json=payload)
-        return self._opened(decode(TransferBill, reply, endpoint=CREATE_AUTHORIZED.name))
+        taken = decode(TransferBill, reply, endpoint=CREATE_AUTHORIZED.name)
+        check.about("out_bill_no", out_bill_no, taken.out_bill_no)
+        return self._opened(taken)
 
     async def create_and_authorize(
         self,
@@ -535,7 +546,9 @@ class TransferAPI:
             of_kind("authorization_info", authorization_info, AuthorizationInfo)
             payload["authorization_info"] = authorization_info.wired("authorization_info")
         reply = await self._call(CREATE_AND_AUTHORIZE, json=payload)
-        return decode(Transfer, reply, endpoint=CREATE_AND_AUTHORIZE.name)
+        taken = decode(Transfer, reply, endpoint=CREATE_AND_AUTHORIZE.name)
+        check.about("out_bill_no", out_bill_no, taken.out_bill_no)
+        return taken
 
     async def authorize(
         self,
@@ -589,7 +602,7 @@ class TransferAPI:
                 "scene_info": scene,
             }
         )
-        return decode(Authorization, await self._call(AUTHORIZE, json=payload), endpoint=AUTHORIZE.name)
+        return _agreement(number, await self._call(AUTHORIZE, json=payload), AUTHORIZE)
 
     async def get_authorization(
         self, out_authorization_no: str, *, is_display_authorization: bool | None = None
@@ -603,6 +616,7 @@ class TransferAPI:
         Raises:
             ConfigError: The number cannot be right; nothing was sent.
             PayAPIError: ``NOT_FOUND``: no such agreement.
+            PayMismatchError: The answer is about another agreement.
 
         Source:
             GET /v3/fund-app/mch-transfer/user-confirm-authorization/out-authorization-no/{out_authorization_no} -
@@ -613,7 +627,7 @@ class TransferAPI:
         if is_display_authorization is not None:
             params = {"is_display_authorization": check.flag("is_display_authorization", is_display_authorization)}
         reply = await self._call(GET_AUTHORIZATION, path={"out_authorization_no": number}, params=params)
-        return decode(Authorization, reply, endpoint=GET_AUTHORIZATION.name)
+        return _agreement(number, reply, GET_AUTHORIZATION)
 
     async def close_authorization(self, out_authorization_no: str) -> Authorization:
         """End a user's agreement (解除免确认收款授权).
@@ -624,6 +638,7 @@ class TransferAPI:
         Raises:
             ConfigError: The number cannot be right; nothing was sent.
             PayAPIError: ``NOT_FOUND``: no such agreement.
+            PayMismatchError: The answer is about another agreement.
 
         Source:
             POST /v3/fund-app/mch-transfer/user-confirm-authorization/out-authorization-no/{out_authorization_no}/close
@@ -631,7 +646,7 @@ class TransferAPI:
         """
         number = check.text("out_authorization_no", out_authorization_no, max_chars=AUTHORIZATION_CHARS)
         reply = await self._call(CLOSE_AUTHORIZATION, path={"out_authorization_no": number})
-        return decode(Authorization, reply, endpoint=CLOSE_AUTHORIZATION.name)
+        return _agreement(number, reply, CLOSE_AUTHORIZATION)
 
     # ---- members
 
@@ -670,6 +685,12 @@ class TransferAPI:
         except PayDecryptError:
             logger.warning("the receiver's name of a transfer does not open, and is left out")
             return attrs.evolve(bill, user_name=None)
+
+
+def _agreement(number: str, reply: JsonObject, endpoint: PayEndpoint) -> Authorization:
+    found = decode(Authorization, reply, endpoint=endpoint.name)
+    check.about("out_authorization_no", number, found.out_authorization_no)
+    return found
 
 
 def _name(user_name: str | None, amount: int) -> dict[str, Secret]:

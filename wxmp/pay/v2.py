@@ -32,8 +32,8 @@ from wxmp.errors import (
     TransportError,
 )
 from wxmp.pay import _checks
-from wxmp.pay._codes import lookup
-from wxmp.pay._v2_line import BACKUP, PRODUCTION, V2Endpoint, V2Line
+from wxmp.pay._codes import lookup, stays_unknown
+from wxmp.pay._v2_line import BACKUP, PRODUCTION, V2Effort, V2Endpoint, V2Line
 from wxmp.pay._v2_records import (
     BEIJING,
     PrepaidV2Order,
@@ -126,6 +126,9 @@ _OUTER_CODES: Final = {
     "no bill exist": "NO_STATEMENT_EXIST",
     "bill creating": "STATEMENT_CREATING",
     "sign error": "SIGN_ERROR",
+    "invalid bill_type": "PARAM_ERROR",
+    "data format error": "PARAM_ERROR",
+    "missing parameter": "LACK_PARAMS",
     "签名错误": "SIGN_ERROR",
     "签名失败": "SIGN_ERROR",
 }
@@ -453,7 +456,20 @@ class PayV2Client:
     async def iter_refunds(
         self, *, out_trade_no: str | None = None, transaction_id: str | None = None, appid: str | None = None
     ) -> AsyncIterator[V2RefundEntry]:
-        """Yield all refunds of an order, as many queries as that takes (查询退款)."""
+        """Yield all refunds of an order, as many queries as that takes (查询退款).
+
+        Args:
+            out_trade_no: The order, by your number.
+            transaction_id: The order, by the platform's number. Exactly one of the two.
+            appid: Another AppID of the merchant's.
+
+        Raises:
+            ConfigError: Not exactly one number; nothing was sent.
+            PayV2APIError: As with :meth:`refund_get`.
+
+        Source:
+            POST /pay/refundquery - 查询退款
+        """
         seen = 0
         while True:
             page = await self.refund_get(
@@ -497,8 +513,8 @@ class PayV2Client:
         }
         message, content = self._write(fields, appid)
 
-        async def attempt() -> bytes:
-            reply = await self._line.send(BILL, content, timeout=BILL_TIMEOUT, max_body=MAX_BILL)
+        async def attempt(effort: V2Effort) -> bytes:
+            reply = await self._line.send(BILL, content, effort, timeout=BILL_TIMEOUT, max_body=MAX_BILL)
             if reply.content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
                 self._judge(BILL, reply, message)
                 raise ReplyError("neither a bill nor an error", endpoint=BILL.name)
@@ -631,8 +647,8 @@ class PayV2Client:
     ) -> dict[str, str]:
         message, content = self._write(fields, appid)
 
-        async def attempt() -> dict[str, str]:
-            return self._judge(endpoint, await self._line.send(endpoint, content), message)
+        async def attempt(effort: V2Effort) -> dict[str, str]:
+            return self._judge(endpoint, await self._line.send(endpoint, content, effort), message)
 
         return await self._repeated(endpoint, attempt)
 
@@ -682,14 +698,25 @@ class PayV2Client:
             if fields.get(name) != expected:
                 raise PayMismatchError(f"the message is for another {name}", field=field)
 
-    async def _repeated(self, endpoint: V2Endpoint, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _repeated(self, endpoint: V2Endpoint, attempt: Callable[[V2Effort], Awaitable[T]]) -> T:
         """Make attempts as the policy says, all with the same message. tenacity is entered after a first failure."""
         started = self._retry.clock()
         repeatable = endpoint.repeat != "no"
+        effort = V2Effort(self._retry.clock, started + self._retry.total_time)
+
+        async def once() -> T:
+            try:
+                return await attempt(effort)
+            except (PayAPIError, PaySignatureError, TransportError, ReplyError) as error:
+                if effort.acted:
+                    stays_unknown(error)
+                effort.acted = error.maybe_acted
+                raise
+
         try:
-            return await attempt()
+            return await once()
         except (PayAPIError, TransportError, ReplyError) as error:
-            if not self._retry.should_repeat(error, repeatable=repeatable):
+            if self._line.closed or not self._retry.should_repeat(error, repeatable=repeatable):
                 raise
             pending: Exception | None = error
 
@@ -698,7 +725,9 @@ class PayV2Client:
             if pending is not None:
                 first, pending = pending, None
                 raise first
-            return await attempt()
+            if self._line.closed:
+                raise TransportError("the client was closed", endpoint=endpoint.name, maybe_acted=effort.acted)
+            return await once()
 
         def log_wait(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome is not None else None
@@ -713,7 +742,8 @@ class PayV2Client:
         policy = self._retry.retrying(
             repeatable=repeatable, before_sleep=log_wait, elapsed=self._retry.clock() - started
         )
-        return await policy(again)
+        stop = policy.stop
+        return await policy.copy(stop=lambda state: stop(state) or self._line.closed)(again)
 
 
 def _readable(endpoint: V2Endpoint, reply: WireReply) -> dict[str, str]:

@@ -132,6 +132,8 @@ class Work:
     send_late: Callable[[bytes], Awaitable[None]]
     #: What log lines call it; no personal data.
     label: str
+    #: When its connection began to wait, by the clock of the event loop; now if absent.
+    since: float | None = None
 
 
 @attrs.define(eq=False)
@@ -184,9 +186,18 @@ class Deliveries:
         store: Where deliveries of one push meet.
         policy: Times and what happens at their end.
         local: Where they meet while ``store`` is down.
+        log: Where lines about them go.
     """
 
-    def __init__(self, store: DedupeStore, policy: DeliveryPolicy, *, local: MemoryDedupe | None = None) -> None:
+    def __init__(
+        self,
+        store: DedupeStore,
+        policy: DeliveryPolicy,
+        *,
+        local: MemoryDedupe | None = None,
+        log: logging.Logger = logger,
+    ) -> None:
+        self._logger = log
         self._store = store
         self._policy = policy
         self._local = store if isinstance(store, MemoryDedupe) else local or MemoryDedupe()
@@ -218,7 +229,7 @@ class Deliveries:
         policy, key = self._policy, work.key
         stopping = self._stopping  # once aclose() is over there is another one, for those who come later
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = loop.time() if work.since is None else work.since
         store, claim = await self._begin(work, started + policy.deadline)
         number = claim.delivery
         last = number >= policy.attempts
@@ -256,7 +267,7 @@ class Deliveries:
                 pause = min(pause * POLL_GROWTH, POLL_MOST)
             if until - loop.time() < TICK:
                 if last:
-                    logger.info("%s: answered without waiting any longer", work.label)
+                    self._logger.info("%s: answered without waiting any longer", work.label)
                     return b""
                 await asyncio.sleep(ends - loop.time())
                 raise OverloadedError("a handler is still at work: left to the next delivery")
@@ -315,7 +326,7 @@ class Deliveries:
             else:
                 if self._store_down:
                     self._store_down = False
-                    logger.info("the dedupe store works again")
+                    self._logger.info("the dedupe store works again")
                 return store, claim
         job = self._jobs.get(key)
         if job is not None:
@@ -333,7 +344,9 @@ class Deliveries:
     def _store_failed(self, error: WebhookStoreError) -> None:
         if not self._store_down:
             self._store_down = True
-            logger.warning("the dedupe store failed, for now each process works alone: %s", error)
+            alone = self._policy.on_store_down == "local"
+            what = "each process works alone" if alone else "nothing new is handled"
+            self._logger.warning("the dedupe store failed, for now %s: %s", what, error)
         self._ask_again_at = asyncio.get_running_loop().time() + STORE_PAUSE
 
     # ---- running a handler
@@ -354,15 +367,15 @@ class Deliveries:
                 answer = await work.handle()
             except asyncio.CancelledError:
                 if job.expired:
-                    logger.error("%s: stopped after %g s", work.label, self._policy.handler_timeout)  # noqa: TRY400
+                    self._logger.error("%s: stopped after %g s", work.label, self._policy.handler_timeout)  # noqa: TRY400
                 elif job.task is not None and job.task.cancelling():
                     raise
                 else:  # nobody has stopped it: something that it waited for was cancelled
-                    logger.exception("%s: the handler failed", work.label)
+                    self._logger.exception("%s: the handler failed", work.label)
             except (GeneratorExit, KeyboardInterrupt, SystemExit):
                 raise
             except BaseException:
-                logger.exception("%s: the handler failed", work.label)
+                self._logger.exception("%s: the handler failed", work.label)
             job.ended = True
             if answer is not None or self._policy.on_error == "success":
                 await self._finish(job, answer or b"")
@@ -400,7 +413,7 @@ class Deliveries:
                 stored = True  # nobody can say otherwise, and the user waits
                 await self._keep_here(job, answer, taken=taken)
         if not stored:
-            logger.warning("%s: lost its lease while it ran, another worker answers", job.work.label)
+            self._logger.warning("%s: lost its lease while it ran, another worker answers", job.work.label)
             job.fenced = True
             return
         job.answer = answer
@@ -463,7 +476,7 @@ class Deliveries:
             return
         if not owned and job.fence == fence and not job.ended and job.task is not None:
             # Another worker runs the handler already: two of them are worse than one that is cut off.
-            logger.warning("%s: its lease went to another worker, the handler is stopped", job.work.label)
+            self._logger.warning("%s: its lease went to another worker, the handler is stopped", job.work.label)
             job.fenced = True
             job.task.cancel()
 
@@ -514,9 +527,9 @@ class Deliveries:
         try:
             await work.send_late(answer)
         except Exception:
-            logger.exception("%s: the late answer was not delivered", work.label)
+            self._logger.exception("%s: the late answer was not delivered", work.label)
         except asyncio.CancelledError:
-            logger.warning("%s: the late answer was given up", work.label)
+            self._logger.warning("%s: the late answer was given up", work.label)
             raise
 
     # ---- the end
@@ -533,13 +546,13 @@ class Deliveries:
         await self._settle(self._policy.drain)
         handlers = [job.task for job in self._jobs.values() if job.task is not None and not job.ended]
         if handlers:
-            logger.warning("%d handlers were stopped after %g s", len(handlers), self._policy.drain)
+            self._logger.warning("%d handlers were stopped after %g s", len(handlers), self._policy.drain)
             for handler in handlers:
                 handler.cancel()
         await self._settle(STOP_SECONDS)
         rest = self._busy()
         if rest:
-            logger.error("%d handlers or late answers do not end", len(rest))
+            self._logger.error("%d handlers or late answers do not end", len(rest))
         rest |= self._renewals
         for task in rest:
             task.cancel()
