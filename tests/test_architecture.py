@@ -19,7 +19,7 @@ ROOT = Path(wxmp.__file__).parent
 
 #: From the ground up. A module imports from lines above its own in this list, never from its own line or from below.
 LAYERS = [
-    ["wxmp.errcodes", "wxmp._redact", "wxmp.events"],
+    ["wxmp.errcodes", "wxmp._asgi", "wxmp._redact", "wxmp.events"],
     ["wxmp.errors"],
     ["wxmp._wire", "wxmp._redis"],
     ["wxmp.config"],

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import inspect
 import logging
 import re
 import time
@@ -56,6 +55,7 @@ from wxmp.pay.notify_reading import read_envelope, read_object
 from wxmp.pay.notify_records import NotifyEvent, names_merchant, read_resource
 from wxmp.webhook.dedupe import MemoryDedupe
 from wxmp.webhook.delivery import PATIENCE, Deliveries, DeliveryPolicy, Work
+from wxmp.webhook.dispatch import is_asynchronous
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -498,9 +498,7 @@ def _is_event_class(value: object) -> bool:
 
 def _check_handler(handler: Any) -> None:
     name = getattr(handler, "__qualname__", type(handler).__name__)
-    # An object is asynchronous by its method, and a functools.partial by its function.
-    method = getattr(type(handler), "__call__", None)  # noqa: B004
-    if not any(map(inspect.iscoroutinefunction, (handler, method, getattr(handler, "func", None)))):
+    if not is_asynchronous(handler):
         raise ConfigError(
             f"{name} is not asynchronous: write 'async def', and 'await asyncio.to_thread(...)' around what blocks",
             field="handler",

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
+from wxmp._asgi import close_all, find_by_path, live, measure, read_body, send_answer
 from wxmp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
-
-    from wxmp.pay.notifications import Notifications, NotifyAnswer
-
-    Message: TypeAlias = MutableMapping[str, Any]
-    Scope: TypeAlias = MutableMapping[str, Any]
-    Receive: TypeAlias = Callable[[], Awaitable[Message]]
-    Send: TypeAlias = Callable[[Message], Awaitable[None]]
+    from wxmp._asgi import Receive, Scope, Send
+    from wxmp.pay.notifications import Notifications
 
 __all__ = ["NotifyASGI", "serve"]
 
 logger = logging.getLogger("wxmp.pay")
 
-NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+TEXT: Final = "text/plain; charset=utf-8"
 NOT_FOUND: Final = b"not found\n"
 
 
@@ -37,46 +31,14 @@ async def serve(notifications: Notifications, scope: Scope, receive: Receive, se
         send: As ASGI gives it.
     """
     headers: list[tuple[bytes, bytes]] = list(scope["headers"])
-    length = encoding = None
-    for name, value in headers:
-        if name == b"content-length":
-            length = value.decode("latin-1")
-        elif name == b"content-encoding":
-            encoding = value.decode("latin-1")
+    length, encoding = measure(scope)
     answer = notifications.refuse_unread(scope["method"], content_length=length, encoding=encoding)
     if answer is None:
-        body = await _read(receive, notifications.max_body)
+        body = await read_body(receive, notifications.max_body)
         if body is None:
             return
         answer = await notifications.answer(headers, body)
-    await _send(send, answer)
-
-
-async def _read(receive: Receive, limit: int) -> bytes | None:
-    """Return the body, or a little more than ``limit`` bytes of it; ``None`` when the other side has gone away."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > limit or not message.get("more_body", False):
-            return bytes(body)
-
-
-async def _send(send: Send, answer: NotifyAnswer) -> None:
-    headers = [NOSNIFF]
-    if answer.body:  # 204 has neither a body nor a length
-        headers += [
-            (b"content-type", answer.content_type.encode("latin-1")),
-            (b"content-length", b"%d" % len(answer.body)),
-        ]
-    try:
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
-    except OSError:
-        # The platform has hung up meanwhile, and this server says so. It will tell again.
-        logger.debug("the connection was gone before its answer")
+    await send_answer(send, answer.status, answer.content_type if answer.body else None, answer.body, logger)
 
 
 class NotifyASGI:
@@ -115,40 +77,16 @@ class NotifyASGI:
         if scope["type"] == "http":
             found = self._one or self._find(scope)
             if found is None:
-                await _not_found(send)
+                await send_answer(send, 404, TEXT, NOT_FOUND, logger)
             else:
                 await serve(found, scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await live(receive, send, self._close)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
     def _find(self, scope: Scope) -> Notifications | None:
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "").rstrip("/")
-        return self._by_path.get(path.removeprefix(root) if root else path)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                await self._close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+        return find_by_path(self._by_path, scope)
 
     async def _close(self) -> None:
-        # All at once, for the server does not wait for long. Some may share a store: it goes when nobody needs it.
-        await asyncio.gather(*(one.drain() for one in self._all))
-        for one in self._all:
-            try:
-                await one.aclose()
-            except Exception:
-                logger.exception("%r could not be closed", one)
-
-
-async def _not_found(send: Send) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(NOT_FOUND)), NOSNIFF]
-    await send({"type": "http.response.start", "status": 404, "headers": headers})
-    await send({"type": "http.response.body", "body": NOT_FOUND})
+        await close_all(self._all, logger)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
+from wxmp._asgi import close_all, find_by_path, live, measure, read_body, send_answer
 from wxmp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+    from collections.abc import Mapping
 
+    from wxmp._asgi import Receive, Scope, Send
     from wxmp.client import Client
     from wxmp.webhook.app import Webhook
-
-    Message: TypeAlias = MutableMapping[str, Any]
-    Scope: TypeAlias = MutableMapping[str, Any]
-    Receive: TypeAlias = Callable[[], Awaitable[Message]]
-    Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 __all__ = ["WebhookASGI", "WebhooksASGI", "serve"]
 
 logger = logging.getLogger("wxmp.webhook")
 
-NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -37,55 +32,18 @@ async def serve(hook: Webhook, scope: Scope, receive: Receive, send: Send, *, cl
         send: As ASGI gives it.
         client: Instead of the webhook's own.
     """
-    length = encoding = None
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            length = value.decode("latin-1")
-        elif name == b"content-encoding":
-            encoding = value.decode("latin-1")
+    length, encoding = measure(scope)
     method: str = scope["method"]
     answer = hook.refuse_unread(method, content_length=length, encoding=encoding)
     if answer is None:
         body = b""
         if method == "POST":
-            read = await _read(receive, hook.max_body)
+            read = await read_body(receive, hook.max_body)
             if read is None:
                 return
             body = read
         answer = await hook.answer(method, scope["query_string"], body, client=client)
-    await _send(send, answer.status, answer.content_type, answer.body)
-
-
-async def _read(receive: Receive, limit: int) -> bytes | None:
-    """Return the body, or a little more than ``limit`` bytes of it; ``None`` when the other side has gone away."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        if not more and not parts:
-            return body
-        parts.append(body)
-        size += len(body)
-        if not more or size > limit:
-            return b"".join(parts)
-
-
-async def _send(send: Send, status: int, content_type: str, body: bytes) -> None:
-    headers = [
-        (b"content-type", content_type.encode("latin-1")),
-        (b"content-length", b"%d" % len(body)),
-        NOSNIFF,
-    ]
-    try:
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-    except OSError:
-        # The platform has hung up meanwhile, and this server says so. It will deliver again.
-        logger.debug("the connection was gone before its answer")
+    await send_answer(send, answer.status, answer.content_type, answer.body, logger)
 
 
 class WebhookASGI:
@@ -103,35 +61,19 @@ class WebhookASGI:
         if scope["type"] == "http":
             hook = self._find(scope)
             if hook is None:
-                await _send(send, 404, TEXT, b"not found\n")
+                await send_answer(send, 404, TEXT, b"not found\n", logger)
             else:
                 await serve(hook, scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await live(receive, send, self._close)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
     def _find(self, scope: Scope) -> Webhook | None:
         return self._hook
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                await self._close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-
     async def _close(self) -> None:
-        # All at once, for the server does not wait for long. Some may share a store: it goes when nobody needs it.
-        await asyncio.gather(*(hook.drain() for hook in self._hooks))
-        for hook in self._hooks:
-            try:
-                await hook.aclose()
-            except Exception:
-                logger.exception("%r could not be closed", hook)
+        await close_all(self._hooks, logger)
 
 
 class WebhooksASGI(WebhookASGI):
@@ -155,6 +97,4 @@ class WebhooksASGI(WebhookASGI):
         self._hooks = tuple(dict.fromkeys(self._by_path.values()))
 
     def _find(self, scope: Scope) -> Webhook | None:
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "").rstrip("/")
-        return self._by_path.get(path.removeprefix(root) if root else path)
+        return find_by_path(self._by_path, scope)

@@ -261,12 +261,17 @@ class Handlers:
             self._dispatcher.include(other._dispatcher)  # noqa: SLF001 - another one of this class
 
 
+def is_asynchronous(handler: Any) -> bool:
+    """Tell whether calling a handler gives something to await."""
+    # An object is asynchronous by its method, and a functools.partial by its function.
+    method = getattr(type(handler), "__call__", None)  # noqa: B004
+    return any(map(inspect.iscoroutinefunction, (handler, method, getattr(handler, "func", None))))
+
+
 def route_of(handler: Any) -> Route:
     """Look at a handler: it must be asynchronous, and take the push and perhaps the client."""
     name = getattr(handler, "__qualname__", type(handler).__name__)
-    # An object is asynchronous by its method, and a functools.partial by its function.
-    method = getattr(type(handler), "__call__", None)  # noqa: B004
-    if not any(map(inspect.iscoroutinefunction, (handler, method, getattr(handler, "func", None)))):
+    if not is_asynchronous(handler):
         raise ConfigError(
             f"{name} is not asynchronous: write 'async def', and 'await asyncio.to_thread(...)' around what blocks. "
             "A handler in a thread could not be stopped, and every other message would wait for a free thread",
