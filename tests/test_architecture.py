@@ -21,7 +21,7 @@ ROOT = Path(wxmp.__file__).parent
 LAYERS = [
     ["wxmp.errcodes", "wxmp._asgi", "wxmp._redact", "wxmp.events"],
     ["wxmp.errors"],
-    ["wxmp._wire", "wxmp._redis"],
+    ["wxmp._wire", "wxmp._redis", "wxmp._files"],
     ["wxmp.config"],
     ["wxmp.retry", "wxmp.tokens.store"],
     ["wxmp.tokens.memory", "wxmp.tokens._state", "wxmp.tokens._guard", "wxmp.tokens._report"],
@@ -34,6 +34,7 @@ LAYERS = [
     ["wxmp._transport"],
     ["wxmp._caller"],
     ["wxmp.api._answers", "wxmp.api._checks", "wxmp.api._pages"],
+    ["wxmp.api.articles", "wxmp.api.downloads", "wxmp.api.uploads"],
     ["wxmp.api.*"],
     ["wxmp.webhook.crypto", "wxmp.webhook.reading"],
     ["wxmp.webhook.messages"],

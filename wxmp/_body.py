@@ -151,7 +151,8 @@ def _size(part: FilePart) -> int | None:
 
 async def _read(part: FilePart) -> AsyncGenerator[bytes, None]:
     """Yield the content of a part, exactly as many bytes as were announced."""
-    left = _size(part)
+    whole = left = _size(part)
+    done = 0
     async with aclosing(_chunks(part.content)) as chunks:
         async for chunk in chunks:
             if left is not None:
@@ -159,13 +160,17 @@ async def _read(part: FilePart) -> AsyncGenerator[bytes, None]:
                 if left < 0:
                     break
             yield chunk
+            done += len(chunk)
+            if part.progress is not None:  # behind the yield: the piece has been handed over
+                part.progress(done, whole)
     if left:
         raise ConfigError("the content has not the size that was announced; nothing usable was sent", field=part.name)
 
 
 async def _chunks(source: bytes | Path | AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     if isinstance(source, bytes):
-        yield source
+        for start in range(0, len(source), _FILE_CHUNK):
+            yield source[start : start + _FILE_CHUNK]
     elif isinstance(source, Path):
         # Opening waits for no network, and a file opened in a thread would be lost if the call is cancelled meanwhile.
         with source.open("rb") as file:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import attrs
 
 from wxmp._redact import scrub
-from wxmp._request import Credentials, WireRequest
+from wxmp._request import Credentials, WireReply, WireRequest
 from wxmp._wire import dumps, loads
 from wxmp.errors import (
     APIError,
@@ -29,19 +31,22 @@ from wxmp.errors import (
 from wxmp.retry import certainly_not_executed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from types import TracebackType
 
     from tenacity import RetryCallState
 
     from wxmp._redact import Secret
-    from wxmp._request import FilePart, WireReply
-    from wxmp._transport import Transport
+    from wxmp._request import FilePart
+    from wxmp._transport import Transport, WireStream
     from wxmp._wire import JsonObject
     from wxmp.retry import RetryPolicy
 
-__all__ = ["Caller", "Endpoint", "Tokens"]
+__all__ = ["Arrival", "Caller", "Endpoint", "Tokens"]
 
 T = TypeVar("T")
+S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
 logger = logging.getLogger("wxmp.call")
@@ -49,9 +54,18 @@ logger = logging.getLogger("wxmp.call")
 #: A call gets at most this many replacements of a dead token.
 REPLACEMENTS: Final = 2
 NO_CODES: Final[frozenset[int]] = frozenset()
+#: Bytes of the largest file that is fetched. The platform keeps none above 10 MB today.
+LARGEST_FILE: Final = 100 * 2**20
 
 _OK_STATUS: Final = range(200, 300)
 _SERVER_ERROR: Final = 500
+#: What stands before a JSON object at times: a byte order mark, blanks.
+_BLANK: Final = b"\xef\xbb\xbf \t\r\n"
+#: Main types of sound: some formats of it have no header, and can begin with anything.
+_SOUND: Final = ("audio", "voice")
+#: Bytes of the longest error that is labelled as sound, and of the longest JSON answer.
+_LONGEST_ERROR: Final = 64 * 1024
+_LONGEST_WORDS: Final = 10 * 2**20
 #: A whole number; they come as text at times.
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 
@@ -151,7 +165,7 @@ class Caller:
         call = self._prepare(endpoint, params, json, files, form, credentials, timeout)
         started = time.monotonic()
         try:
-            return await self._attempt(call, self._read)
+            return await self._attempt(call, self._transport.send, self._read)
         except _NoTokenError as failure:
             raise failure.error from failure.error.__cause__
         except (APIError, TransportError, ReplyError) as error:
@@ -160,23 +174,61 @@ class Caller:
             if not self._retry.should_repeat(error, repeatable=repeatable) or not call.replayable:
                 raise
             first = error
-        return await self._repeat(call, self._read, first, repeatable=repeatable, started=started)
+        attempt = partial(self._attempt, exchange=self._transport.send, read=self._read)
+        return await self._repeat(call, attempt, first, repeatable=repeatable, started=started)
 
     async def download(
-        self, endpoint: Endpoint, *, params: Mapping[str, str | int | bool | None] | None = None
-    ) -> WireReply:
-        """Call an endpoint that answers bytes. An error in JSON (with HTTP 200) is raised as what it is."""
-        call = self._prepare(endpoint, params, None, None, None, None, None)
-        started = time.monotonic()
-        try:
-            return await self._attempt(call, self._read_bytes)
-        except _NoTokenError as failure:
-            raise failure.error from failure.error.__cause__
-        except (APIError, TransportError, ReplyError) as error:
-            if not self._retry.should_repeat(error, repeatable=endpoint.repeatable):
-                raise
-            first = error
-        return await self._repeat(call, self._read_bytes, first, repeatable=endpoint.repeatable, started=started)
+        self,
+        endpoint: Endpoint,
+        receive: Callable[[Arrival], Awaitable[T]],
+        *,
+        params: Mapping[str, str | int | bool | None] | None = None,
+        json: object = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        limit: int = LARGEST_FILE,
+    ) -> T | JsonObject:
+        """Call an endpoint that answers a file, and return what ``receive`` makes of it.
+
+        An error in JSON (with HTTP 200, where a file should be) is raised as what it is; JSON that is no error is
+        returned. When the connection breaks half-way, the call is repeated like any other and ``receive`` begins anew.
+
+        Args:
+            endpoint: Its facts.
+            receive: Reads the file.
+            params: Query parameters.
+            json: The payload of a POST.
+            timeout: Seconds for one attempt, up to the last byte.
+            limit: Bytes the file may have.
+        """
+        call = self._prepare(endpoint, params, json, None, None, None, timeout)
+
+        async def attempt(call: _Call) -> T | JsonObject:
+            found = await self._open(call, limit)
+            if not isinstance(found, Arrival):
+                return found
+            async with found:
+                return await receive(found)
+
+        return await self._persist(call, attempt, repeatable=endpoint.repeatable)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        endpoint: Endpoint,
+        *,
+        params: Mapping[str, str | int | bool | None] | None = None,
+        json: object = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        limit: int = LARGEST_FILE,
+    ) -> AsyncGenerator[Arrival | JsonObject, None]:
+        """Open a file for whoever reads it piece by piece. What breaks once it is open is not repeated."""
+        call = self._prepare(endpoint, params, json, None, None, None, timeout)
+        found = await self._persist(call, lambda call: self._open(call, limit), repeatable=endpoint.repeatable)
+        if not isinstance(found, Arrival):
+            yield found
+            return
+        async with found:
+            yield found
 
     def _prepare(
         self,
@@ -198,16 +250,37 @@ class Caller:
             raise ConfigError("a request has either json or files", field="files")
         return _Call(endpoint, params, content, files, form, credentials, timeout, endpoint.accepted_codes)
 
-    async def _attempt(self, call: _Call, read: _Read[T]) -> T:
+    async def _persist(self, call: _Call, attempt: Callable[[_Call], Awaitable[T]], *, repeatable: bool) -> T:
+        """Make ``attempt``, and hand it to the policy if it fails; :meth:`__call__` does the same, a frame shorter."""
+        started = time.monotonic()
+        try:
+            return await attempt(call)
+        except _NoTokenError as failure:
+            raise failure.error from failure.error.__cause__
+        except (APIError, TransportError, ReplyError) as error:
+            if not self._retry.should_repeat(error, repeatable=repeatable):
+                raise
+            first = error
+        return await self._repeat(call, attempt, first, repeatable=repeatable, started=started)
+
+    async def _open(self, call: _Call, limit: int) -> Arrival | JsonObject:
+        """One attempt to have a file sent."""
+
+        async def exchange(request: WireRequest) -> Arrival | WireReply:
+            return await _arrival(self._transport.stream(request, max_body=limit), request)
+
+        return await self._attempt(call, exchange, self._read_arrival)
+
+    async def _attempt(self, call: _Call, exchange: Callable[[WireRequest], Awaitable[S]], read: _Read[S, T]) -> T:
         """One attempt. A dead token is no attempt: it is replaced and the call repeated, at most twice."""
         if call.endpoint.auth == "none":
-            return read(call, await self._transport.send(self._request(call, call.credentials)), call.credentials)
+            return read(call, await exchange(self._request(call, call.credentials)), call.credentials)
         dead: DeadTokenError | None = None
         path = call.endpoint.path
         for replacements_left in range(REPLACEMENTS, -1, -1):
             token = self._tokens.peek() or await self._wait_for_token(dead)
             credentials = self._token_credentials(token)
-            reply = await self._transport.send(self._request(call, credentials))
+            reply = await exchange(self._request(call, credentials))
             try:
                 return read(call, reply, credentials)
             except DeadTokenError as error:
@@ -231,7 +304,7 @@ class Caller:
     async def _repeat(
         self,
         call: _Call,
-        read: _Read[T],
+        attempt: Callable[[_Call], Awaitable[T]],
         first: APIError | TransportError | ReplyError,
         *,
         repeatable: bool,
@@ -240,13 +313,13 @@ class Caller:
         """Hand the call to tenacity after its first attempt failed with ``first``."""
         pending: APIError | TransportError | ReplyError | None = first
 
-        async def attempt() -> T:
+        async def repeat() -> T:
             nonlocal pending, call
             if pending is not None:
                 error, pending = pending, None
             else:
                 try:
-                    return await self._attempt(call, read)
+                    return await attempt(call)
                 except (APIError, TransportError, ReplyError) as failure:
                     error = failure
             if not certainly_not_executed(error):
@@ -266,7 +339,7 @@ class Caller:
 
         policy = self._retry.retrying(repeatable=repeatable, before_sleep=log_wait, elapsed=time.monotonic() - started)
         try:
-            return await policy(attempt)
+            return await policy(repeat)
         except _NoTokenError as failure:
             raise failure.error from failure.error.__cause__
 
@@ -309,13 +382,77 @@ class Caller:
         errmsg = _mask(str(payload.get("errmsg") or ""), credentials)
         raise api_error(number, errmsg, endpoint=endpoint.name, token_request=endpoint.issues_tokens)
 
-    def _read_bytes(self, call: _Call, reply: WireReply, credentials: Credentials | None) -> WireReply:
-        if reply.status not in _OK_STATUS:
-            _refuse_status(call.endpoint, reply.status)
-        # The platform labels these errors in several ways, so the first byte decides; no picture starts with it.
-        if reply.content[:1] == b"{":
-            self._read(call, reply, credentials)
-        return reply
+    def _read_arrival(
+        self, call: _Call, found: Arrival | WireReply, credentials: Credentials | None
+    ) -> Arrival | JsonObject:
+        return found if isinstance(found, Arrival) else self._read(call, found, credentials)
+
+
+class Arrival:
+    """A file on its way: read it within ``async with``, once.
+
+    Args:
+        stream: The open answer.
+        first: What was read of it already.
+        rest: The pieces after it.
+    """
+
+    def __init__(self, stream: WireStream, first: bytes, rest: AsyncIterator[bytes]) -> None:
+        self._stream = stream
+        self._first = first
+        self._rest = rest
+        #: Of the answer, by lower-case name.
+        self.headers: Mapping[str, str] = stream.headers
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stream.__aexit__(exc_type, exc, traceback)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._first
+        async for piece in self._rest:
+            yield piece
+
+
+async def _arrival(stream: WireStream, request: WireRequest) -> Arrival | WireReply:
+    """Open a streamed answer and look at its beginning: a file is left to be read, words of the platform are read."""
+    async with AsyncExitStack() as opened:
+        await opened.enter_async_context(stream)
+        if stream.status not in _OK_STATUS:
+            return WireReply(stream.status, stream.headers, b"")
+        pieces = stream.aiter_bytes()
+        # The platform labels its errors in several ways, so the first bytes decide; a file in one of its formats begins
+        # neither with a brace nor with a tag. Only sound without a header can begin with anything, and it is labelled.
+        labelled = stream.headers.get("content-type", "").partition("/")[0].strip().lower() in _SOUND
+        start = b""
+        async for piece in pieces:
+            start += piece
+            sign = start.lstrip(_BLANK)[:1]
+            if sign and (sign != b"{" or len(start) > (_LONGEST_ERROR if labelled else _LONGEST_WORDS)):
+                break
+        else:  # it was read to its end
+            sign = start.lstrip(_BLANK)[:1]
+            if sign == b"{" and not (labelled and not _is_object(start)):
+                return WireReply(stream.status, stream.headers, start)
+        if not start or (sign == b"<" and not labelled):
+            text = _mask(start[:_LONGEST_ERROR].decode("utf-8", "replace"), request.credentials)
+            raise ReplyError("the answer is not a file", endpoint=request.label, body=text)
+        if sign == b"{" and not labelled:
+            raise ReplyError(f"the answer is larger than {_LONGEST_WORDS} bytes", endpoint=request.label)
+        opened.pop_all()
+        return Arrival(stream, start, pieces)
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        loads(text)
+    except ReplyError:
+        return False
+    return True
 
 
 def _number(errcode: object) -> int | None:
@@ -329,10 +466,10 @@ def _mask(text: str, credentials: Credentials | None) -> str:
     return text if credentials is None else scrub(text, credentials.values())
 
 
-class _Read(Protocol[R_co]):
+class _Read(Protocol[S_contra, R_co]):
     """Makes a result of an answer, or raises."""
 
-    def __call__(self, call: _Call, reply: WireReply, credentials: Credentials | None, /) -> R_co: ...
+    def __call__(self, call: _Call, reply: S_contra, credentials: Credentials | None, /) -> R_co: ...
 
 
 class _NoTokenError(Exception):

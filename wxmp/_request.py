@@ -6,7 +6,7 @@ Nothing here waits, opens or sends; a family can build a request, and a test an 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from wxmp.errors import ConfigError
 __all__ = [
     "Credentials",
     "FilePart",
+    "Progress",
     "WireReply",
     "WireRequest",
     "encode_path",
@@ -26,6 +27,9 @@ __all__ = [
     "header_lines",
     "refuse_control",
 ]
+
+#: Is told how many bytes have moved so far, and how many there are in all; ``None`` if nobody knows.
+Progress = Callable[[int, int | None], object]
 
 _MARK_LENGTH: Final = 12
 _SAFE: Final = re.compile(r"[A-Za-z0-9._~-]*")
@@ -95,6 +99,8 @@ class FilePart:
         content: Bytes, a path, or an asynchronous iterator of bytes. An iterator can be sent once.
         content_type: Its MIME type.
         size: Bytes an iterator will give. Without it the request has no Content-Length and is sent in chunks.
+        progress: Called with the bytes that were handed to the network and the bytes in all (``None``: unknown), piece
+            by piece, and from 0 again when the upload is repeated. What it raises ends the call.
 
     Raises:
         ConfigError: A name holds a control character.
@@ -105,6 +111,7 @@ class FilePart:
     content: bytes | Path | AsyncIterator[bytes]
     content_type: str = "application/octet-stream"
     size: int | None = None
+    progress: Progress | None = None
 
     def __attrs_post_init__(self) -> None:
         refuse_control("name", self.name)

@@ -25,14 +25,21 @@ if TYPE_CHECKING:
 
     from cattrs import Converter
 
-__all__ = ["JsonObject", "JsonValue", "decode", "dumps", "encode", "loads", "wire"]
+__all__ = ["JsonObject", "JsonValue", "Payload", "decode", "dumps", "encode", "loads", "wire"]
 
 T = TypeVar("T")
 
-#: Any value of a JSON document.
-JsonValue = dict[str, "JsonValue"] | list["JsonValue"] | str | int | float | bool | None
-#: A JSON object as the standard library reads it.
-JsonObject = dict[str, Any]
+if TYPE_CHECKING:
+    #: Any value of a JSON document.
+    JsonValue = dict[str, "JsonValue"] | list["JsonValue"] | str | int | float | bool | None
+    #: A JSON object as the standard library reads it.
+    JsonObject = dict[str, JsonValue]
+else:
+    # Whoever resolves the annotations of a record does it in that record's module, which need not know these names.
+    JsonValue = dict[str, object] | list[object] | str | int | float | bool | None
+    JsonObject = dict[str, object]
+#: A JSON object in the making: it can still hold records, tuples and secrets. Never in a public signature.
+Payload = dict[str, object]
 
 #: Where a record's attribute metadata keeps the name on the wire.
 WIRE_NAME: Final = "wxmp.wire"

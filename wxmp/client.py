@@ -25,15 +25,27 @@ if TYPE_CHECKING:
     from wxmp._request import FilePart
     from wxmp._transport import Transport
     from wxmp._wire import JsonObject, JsonValue
+    from wxmp.api.ai import AIAPI
+    from wxmp.api.autoreply import AutoReplyAPI
     from wxmp.api.blacklist import BlacklistAPI
+    from wxmp.api.comment import CommentAPI
     from wxmp.api.custom import CustomAPI
+    from wxmp.api.datacube import DatacubeAPI
+    from wxmp.api.draft import DraftAPI
     from wxmp.api.group import GroupAPI
     from wxmp.api.jssdk import JSSDKAPI
+    from wxmp.api.kf import KfAPI
+    from wxmp.api.mass import MassAPI
+    from wxmp.api.material import MaterialAPI
+    from wxmp.api.media import MediaAPI
     from wxmp.api.menu import MenuAPI
     from wxmp.api.oauth import OAuthAPI
+    from wxmp.api.publish import PublishAPI
     from wxmp.api.qrcode import QRCodeAPI
     from wxmp.api.quota import QuotaAPI
     from wxmp.api.server import ServerAPI
+    from wxmp.api.shorturl import ShortURLAPI
+    from wxmp.api.subscribe import SubscribeAPI
     from wxmp.api.tag import TagAPI
     from wxmp.api.template import TemplateAPI
     from wxmp.api.user import UserAPI
@@ -301,6 +313,13 @@ class Client:
         return TemplateAPI(self._caller)
 
     @cached_property
+    def subscribe(self) -> SubscribeAPI:
+        """Subscription notices (订阅通知)."""
+        from wxmp.api.subscribe import SubscribeAPI
+
+        return SubscribeAPI(self._caller)
+
+    @cached_property
     def custom(self) -> CustomAPI:
         """Customer-service messages (客服消息)."""
         from wxmp.api.custom import CustomAPI
@@ -308,11 +327,74 @@ class Client:
         return CustomAPI(self._caller)
 
     @cached_property
+    def kf(self) -> KfAPI:
+        """Customer-service accounts, sessions and records (客服管理)."""
+        from wxmp.api.kf import KfAPI
+
+        return KfAPI(self._caller)
+
+    @cached_property
+    def mass(self) -> MassAPI:
+        """Mass messages (群发)."""
+        from wxmp.api.mass import MassAPI
+
+        return MassAPI(self._caller)
+
+    @cached_property
+    def media(self) -> MediaAPI:
+        """Temporary material (临时素材)."""
+        from wxmp.api.media import MediaAPI
+
+        return MediaAPI(self._caller)
+
+    @cached_property
+    def material(self) -> MaterialAPI:
+        """Permanent material (永久素材)."""
+        from wxmp.api.material import MaterialAPI
+
+        return MaterialAPI(self._caller)
+
+    @cached_property
+    def draft(self) -> DraftAPI:
+        """Drafts of articles (草稿箱)."""
+        from wxmp.api.draft import DraftAPI
+
+        return DraftAPI(self._caller)
+
+    @cached_property
+    def publish(self) -> PublishAPI:
+        """Publishing drafts (发布能力)."""
+        from wxmp.api.publish import PublishAPI
+
+        return PublishAPI(self._caller)
+
+    @cached_property
+    def comment(self) -> CommentAPI:
+        """Comments on articles (留言管理)."""
+        from wxmp.api.comment import CommentAPI
+
+        return CommentAPI(self._caller)
+
+    @cached_property
+    def datacube(self) -> DatacubeAPI:
+        """Statistics (数据统计)."""
+        from wxmp.api.datacube import DatacubeAPI
+
+        return DatacubeAPI(self._caller)
+
+    @cached_property
     def qrcode(self) -> QRCodeAPI:
         """QR codes with a scene (带参数二维码)."""
         from wxmp.api.qrcode import QRCodeAPI
 
         return QRCodeAPI(self._caller)
+
+    @cached_property
+    def shorturl(self) -> ShortURLAPI:
+        """Short keys for long texts (短key托管)."""
+        from wxmp.api.shorturl import ShortURLAPI
+
+        return ShortURLAPI(self._caller)
 
     @cached_property
     def oauth(self) -> OAuthAPI:
@@ -327,6 +409,20 @@ class Client:
         from wxmp.api.jssdk import JSSDKAPI
 
         return JSSDKAPI(self._key.appid, self._ticket_keeper)
+
+    @cached_property
+    def autoreply(self) -> AutoReplyAPI:
+        """The automatic replies set in the console (自动回复规则)."""
+        from wxmp.api.autoreply import AutoReplyAPI
+
+        return AutoReplyAPI(self._caller)
+
+    @cached_property
+    def ai(self) -> AIAPI:
+        """Text recognition, pictures and speech (智能接口)."""
+        from wxmp.api.ai import AIAPI
+
+        return AIAPI(self._caller)
 
     # ---- wiring
 

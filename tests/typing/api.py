@@ -38,6 +38,7 @@ from wxmp import (
     TransportError,
     WxmpError,
 )
+from wxmp._wire import JsonObject
 from wxmp.api.custom import CustomText
 from wxmp.api.menu import Menu, MenuButton, Menus
 from wxmp.api.tag import MemberChange, Tag
@@ -130,7 +131,7 @@ async def token_and_calls(part: FilePart) -> None:
         assert_type(status.seconds_left, float)
         assert_type(status.last_error, str)
         reply = await client.request("GET", "/cgi-bin/get_api_domain_ip", params={"n": 1, "flag": True, "none": None})
-        assert_type(reply, dict[str, Any])
+        assert_type(reply, JsonObject)
         await client.request("POST", "/cgi-bin/x", json={"a": ["b", 1, None, {"c": 1.5}]}, repeatable=True)
         await client.request("POST", "/cgi-bin/media/upload", params={"type": "image"}, files=[part])
         await client.request("PUT", "/cgi-bin/x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -204,7 +205,7 @@ async def users(client: Client) -> None:
     assert_type(user.subscribe, bool)
     assert_type(user.subscribe_time, datetime | None)
     assert_type(user.tag_ids, tuple[int, ...])
-    assert_type(user.extra, dict[str, Any])
+    assert_type(user.extra, JsonObject)
     assert_type(await client.user.batch_get(["a", "b"]), tuple[UserInfo, ...])
     assert_type(await client.user.list(), OpenidPage)
     async for openid in client.user.iter_followers():

@@ -10,11 +10,11 @@ from wxmp._wire import JsonObject
 from wxmp.errors import ReplyError, WxmpError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from wxmp._caller import Endpoint
 
-__all__ = ["OpenidData", "OpenidPage", "in_batches", "walk_pages"]
+__all__ = ["OpenidData", "OpenidPage", "in_batches", "walk_offsets", "walk_pages"]
 
 T = TypeVar("T")
 
@@ -107,3 +107,24 @@ async def walk_pages(
         if not cursor:
             return
         seen.add(cursor)
+
+
+async def walk_offsets(
+    fetch: Callable[[int], Awaitable[tuple[Sequence[T], int]]], *, offset: int = 0
+) -> AsyncGenerator[T, None]:
+    """Yield the entries of all pages of a list that is read by position; each page is fetched when it is needed.
+
+    The platform's lists have no cursor: what is added or deleted at the front meanwhile moves the rest, so that an
+    entry can come twice or be passed over.
+
+    Args:
+        fetch: Fetches the page at a position: its entries, and how many there are in all.
+        offset: Where to begin.
+    """
+    while True:
+        page, total = await fetch(offset)
+        for entry in page:
+            yield entry
+        offset += len(page)
+        if not page or offset >= total:
+            return

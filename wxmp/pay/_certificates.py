@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
@@ -334,7 +334,7 @@ class PayKeys:
         check_signature(key, signed, body)
         return key.serial
 
-    def open(self, resource: dict[str, object]) -> bytes:
+    def open(self, resource: Mapping[str, object]) -> bytes:
         """Open a ``resource`` that was enciphered with the APIv3 key; verify its signature first.
 
         Raises:
@@ -342,7 +342,7 @@ class PayKeys:
         """
         return self._cipher.open(resource)
 
-    def read_list(self, payload: dict[str, object], merchant: MerchantKey) -> list[PlatformKey]:
+    def read_list(self, payload: Mapping[str, object], merchant: MerchantKey) -> list[PlatformKey]:
         """Open the certificates of an answer of ``/v3/certificates``.
 
         Raises:

@@ -18,7 +18,6 @@ from wxmp.errors import ConfigError, PayMismatchError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from wxmp._wire import JsonObject
 
 __all__ = [
     "ENC_BYTES",
@@ -272,7 +271,7 @@ def notify_address(field: str, value: object) -> str:
     return given
 
 
-def compact(members: Mapping[str, object]) -> JsonObject:
+def compact(members: Mapping[str, T]) -> dict[str, T]:
     """Leave out absent members, and objects and lists with nothing in them: the platform wants no ``null``."""
     return {name: value for name, value in members.items() if value is not None and value not in ({}, [])}
 

@@ -9,21 +9,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import os
 import tempfile
 import zlib
-from contextlib import suppress
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 import attrs
 
+from wxmp._files import arriving, target_path
 from wxmp.errors import PayDecryptError, ReplyError
-from wxmp.pay import _checks as check
 from wxmp.pay._gateway import PayEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
+    from pathlib import Path
 
     from wxmp.pay._gateway import Gateway
 
@@ -213,30 +211,13 @@ async def fetch_file(call: Gateway, file: Announced, to: str | Path) -> Path:
     """Write an announced file to a path, where it appears whole and good or not at all.
 
     Raises:
-        ConfigError: The folder is not there.
+        ConfigError: The folder is not there, or the path is a folder.
         ReplyError: The file is not what was announced.
     """
-    target = Path(to)
-    if not target.parent.is_dir():
-        raise check.refusal("to", "must be a path in a folder that exists")
-    # Beside the target, because a file can only be moved at once within a disk.
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            await _fetch(call, file, handle)
-            handle.flush()
-            await asyncio.to_thread(os.fsync, handle.fileno())
-        await asyncio.to_thread(temporary.replace, target)
-    except BaseException:
-        _forget(temporary)
-        raise
+    target = target_path(to)
+    async with arriving(target, private=True) as handle:
+        await _fetch(call, file, handle)
     return target
-
-
-def _forget(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
 
 
 async def fetch_spooled(call: Gateway, file: Announced) -> IO[bytes]:

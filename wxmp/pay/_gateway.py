@@ -534,8 +534,9 @@ def _judge(call: _Call, status: int, headers: Mapping[str, str], payload: JsonOb
     if isinstance(detail, dict):
         # Not detail.value: the gateway repeats what was sent there, an openid or somebody's name.
         for name in ("field", "issue", "location"):
-            if isinstance(detail.get(name), str):
-                shown[name] = detail[name][:MESSAGE_SHOWN]
+            value = detail.get(name)
+            if isinstance(value, str):
+                shown[name] = value[:MESSAGE_SHOWN]
         difference = _sign_difference(call, detail.get("sign_information"))
         advice = f"{difference}. {advice}" if difference else advice
     wait = headers.get("retry-after", "").strip()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from wxmp._wire import JsonObject
+    from wxmp._wire import JsonObject, Payload
     from wxmp.pay._gateway import PayEndpoint
 
 __all__ = [
@@ -109,7 +109,7 @@ def order_members(
     default_notify_url: str | None,
     subsidy_fen: int | None = None,
     notified: bool = True,
-) -> JsonObject:
+) -> Payload:
     """Return the checked members of an order, apart from those that say whose it is and who pays.
 
     Args:
@@ -182,7 +182,7 @@ def limit_members(limits: Sequence[str] | None) -> list[str] | None:
     return [check.choice("limit_pay", item, LIMITS) for item in limits]
 
 
-def scene_members(scene: SceneInfo | None, h5: H5Info | None = None) -> JsonObject | None:
+def scene_members(scene: SceneInfo | None, h5: H5Info | None = None) -> Payload | None:
     """Return the members of the scene."""
     if scene is None:
         return None
@@ -194,7 +194,7 @@ def scene_members(scene: SceneInfo | None, h5: H5Info | None = None) -> JsonObje
     return members
 
 
-def h5_scene(client_ip: str, h5: H5Info | str, given: SceneInfo | None) -> JsonObject:
+def h5_scene(client_ip: str, h5: H5Info | str, given: SceneInfo | None) -> Payload:
     """Return the scene of an H5 order: who pays is known by address."""
     scene = given if given is not None else SceneInfo(client_ip)
     of_kind("scene_info", scene, SceneInfo)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from wxmp._wire import JsonObject, decode, wire
+from wxmp._wire import JsonObject, Payload, decode, wire
 from wxmp.errors import PayMismatchError, ReplyError
 from wxmp.pay._checks import compare
 from wxmp.pay.records import TradeState, TradeType
@@ -275,7 +275,7 @@ def read_prepaid(fields: Mapping[str, str], endpoint: str) -> PrepaidV2Order:
 def read_transaction(fields: Mapping[str, str], endpoint: str, *, notice: bool = False) -> V2Transaction:
     """Read an order's state; a notice has none, because it is success."""
     plain, rows = _rows(_subject(fields), {"coupon_id", "coupon_type", "coupon_fee"})
-    payload: JsonObject = {**plain, "coupons": [_timed(row, endpoint) for row in rows]}
+    payload: Payload = {**plain, "coupons": [_timed(row, endpoint) for row in rows]}
     if notice:
         payload.setdefault("trade_state", TradeState.SUCCESS.value)
     return _record(V2Transaction, payload, endpoint)
@@ -290,7 +290,7 @@ def read_refund_receipt(fields: Mapping[str, str], endpoint: str) -> V2RefundRec
 def read_refund_page(fields: Mapping[str, str], endpoint: str) -> V2RefundPage:
     """Read the refunds of an order."""
     plain, rows = _rows(_subject(fields, keep=()), _REFUND_ENTRY)
-    entries: list[JsonObject] = []
+    entries: list[Payload] = []
     for row in rows:
         # Within a row "coupon_refund_fee" is the sum, "coupon_refund_fee_1" one coupon's.
         own, coupons = _rows(row, _REFUND_COUPON)
@@ -332,9 +332,9 @@ def _rows(fields: Mapping[str, str], names: Collection[str]) -> tuple[dict[str, 
     return plain, [rows[number] for number in sorted(rows)]
 
 
-def _timed(fields: Mapping[str, str], endpoint: str) -> JsonObject:
+def _timed(fields: Mapping[str, str], endpoint: str) -> Payload:
     """Give the times their seconds since 1970, and see that amounts are whole numbers of fen."""
-    found: JsonObject = dict(fields)
+    found: Payload = dict(fields)
     for name, value in fields.items():
         if name == "time_end" or name.endswith("success_time"):
             found[name] = _seconds(name, value, endpoint)
@@ -352,6 +352,6 @@ def _seconds(name: str, value: str, endpoint: str) -> int:
     raise ReplyError(f"{name} is no time of the platform", endpoint=endpoint)
 
 
-def _record(cls: type[T], payload: JsonObject, endpoint: str) -> T:
+def _record(cls: type[T], payload: Mapping[str, object], endpoint: str) -> T:
     texts: dict[str, Any] = {name: value for name, value in payload.items() if isinstance(value, str)}
     return decode(cls, {**payload, **_timed(texts, endpoint)}, endpoint=endpoint)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 import attrs
 
-from wxmp._wire import JsonObject, decode, wire
+from wxmp._wire import JsonObject, Payload, decode, wire
 from wxmp.pay import _checks as check
 from wxmp.pay._gateway import Gateway, PayEndpoint
 from wxmp.pay._ordering import AppOrder, H5Order, LimitPay, NativeOrder, PrepaidOrder, limit_members, useful
@@ -67,7 +67,7 @@ class CombineSubOrder:
     sub_mchid: str | None = None
     sub_appid: str | None = None
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         sharing, subsidy = self.profit_sharing, self.subsidy_amount_fen
         subsidy_field = f"{place}.subsidy_amount_fen"
@@ -91,7 +91,7 @@ class CombineSubOrder:
             }
         )
 
-    def named(self, place: str) -> JsonObject:
+    def named(self, place: str) -> Payload:
         """Return the checked members that say which order it is; a close needs no more."""
         return check.compact(
             {
@@ -112,7 +112,7 @@ class CombineScene:
     #: At most 16 characters: fewer than in a single order.
     device_id: str | None = None
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         return check.compact(
             {
@@ -306,12 +306,12 @@ class CombineAPI:
             POST /v3/combine-transactions/h5 - 合单支付 / 合单H5下单
         """
         members, _ = self._members(combine_out_trade_no, sub_orders, combine_appid, options)
-        scene = members.setdefault("scene_info", CombineScene(client_ip).wired("scene_info"))
-        if scene["payer_client_ip"] != client_ip:
+        given = options.get("scene_info") or CombineScene(client_ip)
+        if given.payer_client_ip != client_ip:
             raise check.refusal("client_ip", "differs from scene_info.payer_client_ip: give one address")
         info = H5Info(h5_type) if isinstance(h5_type, str) else h5_type
         of_kind("h5_type", info, H5Info)
-        scene["h5_info"] = info.wired("h5_info")
+        members["scene_info"] = {**given.wired("scene_info"), "h5_info": info.wired("h5_info")}
         return H5Order(useful(await self._call(H5, json=members), "h5_url", H5))
 
     async def app(
@@ -391,7 +391,7 @@ class CombineAPI:
             POST /v3/combine-transactions/out-trade-no/{combine_out_trade_no}/close - 合单支付 / 合单关闭订单
         """
         number = check.number("combine_out_trade_no", combine_out_trade_no, kind="placed_order")
-        orders: list[JsonObject] = []
+        orders: list[Payload] = []
         for index, order in enumerate(sub_orders):
             place = f"sub_orders[{index}]"
             if isinstance(order, CombinedSubOrder):
@@ -414,7 +414,7 @@ class CombineAPI:
         sub_orders: Iterable[CombineSubOrder],
         combine_appid: str | None,
         options: CombineOptions,
-    ) -> tuple[JsonObject, str]:
+    ) -> tuple[Payload, str]:
         unknown = options.keys() - CombineOptions.__optional_keys__
         if unknown:
             raise TypeError(f"a combined order has no argument {', '.join(sorted(unknown))}")
@@ -432,7 +432,7 @@ class CombineAPI:
         if scene is not None:
             of_kind("scene_info", scene, CombineScene)
         number = check.number("combine_out_trade_no", combine_out_trade_no, kind="out_trade_no")
-        members = check.compact(
+        members: Payload = check.compact(
             {
                 "combine_appid": own,
                 "combine_mchid": self._call.mchid,

@@ -36,7 +36,7 @@ from wxmp.pay.records import H5Info, PayerIdentity, SceneInfo, Transaction, of_k
 if TYPE_CHECKING:
     from typing import Literal, Unpack
 
-    from wxmp._wire import JsonObject
+    from wxmp._wire import Payload
 
 __all__ = [
     "AppOrder",
@@ -108,7 +108,7 @@ class OrderAPI:
             POST /v3/pay/transactions/jsapi - JSAPI支付 / JSAPI/小程序下单
         """
         members, own = self._members(out_trade_no, description, total_fen, appid, options)
-        payer: JsonObject = {"openid": check.text("openid", openid, max_chars=check.OPENID_CHARS)}
+        payer: Payload = {"openid": check.text("openid", openid, max_chars=check.OPENID_CHARS)}
         if identity is not None:
             of_kind("identity", identity, PayerIdentity)
             payer["identity"] = identity.wired("identity")
@@ -371,7 +371,7 @@ class OrderAPI:
 
     def _members(
         self, out_trade_no: str, description: str, total_fen: int, appid: str | None, options: OrderOptions
-    ) -> tuple[JsonObject, str]:
+    ) -> tuple[Payload, str]:
         """Return the members that all ways to order share, and the AppID."""
         own = self._call_appid(appid)
         members = order_members(

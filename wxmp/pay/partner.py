@@ -35,7 +35,7 @@ from wxmp.pay.records import H5Info, PartnerTransaction, PayerIdentity, SceneInf
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from wxmp._wire import JsonObject
+    from wxmp._wire import Payload
 
 __all__ = ["PartnerAPI", "PartnerCodeOptions", "PartnerOptions", "PartnerTransaction"]
 
@@ -121,12 +121,10 @@ class PartnerAPI:
         """
         members = self._members(out_trade_no, sub_mchid, description, total_fen, options)
         name, value = check.one_of(sp_openid=sp_openid, sub_openid=sub_openid)
-        payer: JsonObject = {name: check.text(name, value, max_chars=check.OPENID_CHARS)}
-        appid = members["sp_appid"]
-        if name == "sub_openid":
-            appid = members.get("sub_appid")
-            if appid is None:
-                raise check.refusal("sub_appid", "is needed with sub_openid")
+        payer: Payload = {name: check.text(name, value, max_chars=check.OPENID_CHARS)}
+        if name == "sub_openid" and "sub_appid" not in members:
+            raise check.refusal("sub_appid", "is needed with sub_openid")
+        appid = str(members["sub_appid" if name == "sub_openid" else "sp_appid"])
         if identity is not None:
             of_kind("identity", identity, PayerIdentity)
             payer["identity"] = identity.wired("identity")
@@ -224,7 +222,7 @@ class PartnerAPI:
         """
         members = self._members(out_trade_no, sub_mchid, description, total_fen, options)
         reply = await self._call(APP, json=members)
-        appid = members.get("sub_appid") or members["sp_appid"]
+        appid = str(members.get("sub_appid") or members["sp_appid"])
         return AppOrder(useful(reply, "prepay_id", APP), appid, self._call)
 
     async def codepay(
@@ -268,7 +266,7 @@ class PartnerAPI:
             reply = await self._call(CODEPAY, json=members)
         except PayAPIError as error:
             known = ("sp_appid", "sp_mchid", "sub_mchid", "sub_appid")
-            own = {name: members[name] for name in known if name in members}
+            own = {name: str(members[name]) for name in known if name in members}
             reply = {**own, **still_paying(error, out_trade_no)}
         return decode(PartnerTransaction, reply, endpoint=CODEPAY.name)
 
@@ -373,7 +371,7 @@ class PartnerAPI:
     def _pair(self, sub_mchid: str) -> dict[str, str]:
         return {"sp_mchid": self._call.mchid, "sub_mchid": check.text("sub_mchid", sub_mchid, max_chars=32)}
 
-    def _owners(self, sub_mchid: str, sp_appid: str | None, sub_appid: str | None) -> JsonObject:
+    def _owners(self, sub_mchid: str, sp_appid: str | None, sub_appid: str | None) -> Payload:
         return check.compact(
             {
                 "sp_appid": check.app_id("sp_appid", sp_appid, self._call.appid),
@@ -391,7 +389,7 @@ class PartnerAPI:
         options: PartnerOptions,
         *,
         notified: bool = True,
-    ) -> JsonObject:
+    ) -> Payload:
         """Return the members that all ways to order share."""
         own = ("sp_appid", "sub_appid", "subsidy_fen")
         rest = cast("OrderOptions", {name: value for name, value in options.items() if name not in own})

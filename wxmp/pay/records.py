@@ -15,7 +15,7 @@ from typing import Final, Literal, Protocol
 import attrs
 
 from wxmp._redact import Secret
-from wxmp._wire import JsonObject, wire
+from wxmp._wire import JsonObject, Payload, wire
 from wxmp.errors import PayMismatchError
 from wxmp.pay import _checks as check
 
@@ -173,7 +173,7 @@ class GoodsDetail:
     #: At most 256 characters.
     goods_name: str | None = None
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         return {
             **goods_members(self.merchant_goods_id, self.wechatpay_goods_id, self.goods_name, place),
@@ -182,7 +182,7 @@ class GoodsDetail:
         }
 
 
-def goods_members(own: object, theirs: object, name: object, place: str) -> JsonObject:
+def goods_members(own: object, theirs: object, name: object, place: str) -> Payload:
     """Return the names of goods, checked."""
     merchant_goods_id = check.text(f"{place}.merchant_goods_id", own, max_chars=32)
     if not all(character.isascii() and (character.isalnum() or character in "-_") for character in merchant_goods_id):
@@ -206,10 +206,10 @@ class OrderDetail:
     invoice_id: str | None = None
     goods_detail: tuple[GoodsDetail, ...] = ()
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         cost = self.cost_price_fen
-        members = check.compact(
+        members: Payload = check.compact(
             {
                 "cost_price": None if cost is None else check.fen(f"{place}.cost_price_fen", cost, least=0),
                 "invoice_id": check.optional_text(f"{place}.invoice_id", self.invoice_id, max_chars=32),
@@ -235,7 +235,7 @@ class StoreInfo:
     #: At most 512 characters.
     address: str | None = None
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         return check.compact(
             {
@@ -257,7 +257,7 @@ class SceneInfo:
     device_id: str | None = None
     store_info: StoreInfo | None = None
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         store = self.store_info
         if store is not None:
@@ -286,7 +286,7 @@ class H5Info:
     #: Of the Android app, at most 128 characters.
     package_name: str | None = None
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         return check.compact(
             {
@@ -309,7 +309,7 @@ class PayerIdentity:
     #: Not shown by ``repr``.
     name: str | None = attrs.field(default=None, repr=False)
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         return check.compact(
             {
@@ -334,14 +334,14 @@ def of_kind(field: str, value: object, kind: type) -> None:
 class Wired(Protocol):
     """A record that knows its checked members."""
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         ...
 
 
-def wired_each(field: str, items: Iterable[Wired], kind: type) -> list[JsonObject]:
+def wired_each(field: str, items: Iterable[Wired], kind: type) -> list[Payload]:
     """Return the checked members of each record of a list."""
-    found: list[JsonObject] = []
+    found: list[Payload] = []
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
         raise check.refusal(field, f"must be a list of {kind.__name__}, not {type(items).__name__}")
     for index, item in enumerate(items):
@@ -575,7 +575,7 @@ class RefundFrom:
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         return {
             "account": check.choice(f"{place}.account", self.account, REFUND_SOURCES),
@@ -598,7 +598,7 @@ class RefundGoods:
     wechatpay_goods_id: str | None = None
     goods_name: str | None = None
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         return {
             **goods_members(self.merchant_goods_id, self.wechatpay_goods_id, self.goods_name, place),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 import attrs
 
@@ -23,7 +23,7 @@ from wxmp.pay.records import (
 )
 
 if TYPE_CHECKING:
-    from wxmp._wire import JsonObject
+    from wxmp._wire import JsonObject, Payload
 
 __all__ = ["RefundAPI"]
 
@@ -112,10 +112,10 @@ class RefundAPI:
         if refund > total:
             raise check.refusal("refund_fen", "must not be above total_fen, the order's total")
         parts = wired_each("sources", sources, RefundFrom)
-        if parts and sum(part["amount"] for part in parts) != refund:
+        if parts and sum(cast("int", part["amount"]) for part in parts) != refund:
             raise check.refusal("sources", "must add up to refund_fen")
         source = None if funds_account is None else check.choice("funds_account", funds_account, FUNDS)
-        payload = check.compact(
+        payload: Payload = check.compact(
             {
                 "sub_mchid": check.optional_text("sub_mchid", sub_mchid, max_chars=32),
                 name: order,
@@ -195,7 +195,7 @@ class RefundAPI:
         """
         number = check.text("refund_id", refund_id, max_chars=32)
         kind = check.choice("type", type, ("USER_BANK_CARD", "MERCHANT_BANK_CARD"))
-        payload: JsonObject = {"out_refund_no": check.number("out_refund_no", out_refund_no), "type": kind}
+        payload: Payload = {"out_refund_no": check.number("out_refund_no", out_refund_no), "type": kind}
         if sub_mchid is not None:
             payload["sub_mchid"] = check.text("sub_mchid", sub_mchid, max_chars=32)
         card = {"bank_type": bank_type, "bank_account": bank_account, "real_name": real_name}
@@ -212,7 +212,7 @@ class RefundAPI:
         check.about("refund_id", number, found.refund_id)
         return found
 
-    async def _create(self, payload: JsonObject, name: str, order: str, sub_mchid: str | None) -> JsonObject:
+    async def _create(self, payload: Payload, name: str, order: str, sub_mchid: str | None) -> JsonObject:
         """Ask for a refund; an order that is paid and yet "not found" is asked for again, identically."""
         for wait in NOT_FOUND_WAITS:
             try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-from wxmp._wire import JsonObject, decode, wire
+from wxmp._wire import JsonObject, Payload, decode, wire
 from wxmp.errors import PayDecryptError
 from wxmp.pay import _checks as check
 from wxmp.pay._gateway import Gateway, PayEndpoint
@@ -117,7 +117,7 @@ class SharingReceiver:
     #: A person's name; checked when sent. Enciphered by itself, not shown by ``repr``.
     name: str | None = attrs.field(default=None, repr=False)
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         kind = check.choice(f"{place}.type", self.type, RECEIVER_TYPES)
         if self.name is not None and kind == "MERCHANT_ID":
@@ -536,7 +536,7 @@ class SharingAPI:
 
     def _member(
         self, account: str, kind: str, appid: str | None, sub_appid: str | None, sub_mchid: str | None
-    ) -> JsonObject:
+    ) -> Payload:
         return check.compact(
             {
                 **_sub(sub_mchid),

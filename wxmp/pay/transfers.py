@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, overload
 
 import attrs
 
-from wxmp._wire import JsonObject, decode
+from wxmp._wire import JsonObject, Payload, decode
 from wxmp.errors import ConfigError, PayDecryptError
 from wxmp.pay import _checks as check
 from wxmp.pay._downloads import Announced, fetch_bytes, fetch_file
@@ -106,7 +106,7 @@ class TransferReport:
     #: For example 新会员有礼; at most 32 characters.
     info_content: str
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         return {
             "info_type": check.text(f"{place}.info_type", self.info_type, max_chars=15),
@@ -125,7 +125,7 @@ class AuthorizationInfo:
     #: Where WeChat tells of it: public https, no query.
     authorization_notify_url: str
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         name, number = self.user_display_name, self.out_authorization_no
         url = f"{place}.authorization_notify_url"
@@ -145,7 +145,7 @@ class AuthorizationScene:
     device_id: str | None = None
     device_type: Literal["IOS", "ANDROID", "HARMONY", "OTHER"] | None = None
 
-    def wired(self, place: str) -> JsonObject:
+    def wired(self, place: str) -> Payload:
         """Return the checked members; ``place`` names the record in an error."""
         kinds = ("IOS", "ANDROID", "HARMONY", "OTHER")
         ip, kind = self.client_ip, self.device_type
@@ -660,7 +660,7 @@ class TransferAPI:
         transfer_remark: str,
         transfer_scene_id: str,
         report_infos: Iterable[TransferReport],
-    ) -> JsonObject:
+    ) -> Payload:
         reports = wired_each("report_infos", report_infos, TransferReport)
         if not reports:
             raise check.refusal("report_infos", "is needed: the scene of the transfer says which entries")
@@ -672,7 +672,7 @@ class TransferAPI:
             "transfer_scene_report_infos": reports,
         }
 
-    def _receiver(self, openid: str, user_name: str | None, amount: int, appid: str | None) -> JsonObject:
+    def _receiver(self, openid: str, user_name: str | None, amount: int, appid: str | None) -> Payload:
         own = self._appid(appid)
         return {"appid": own, "openid": check.text("openid", openid, max_chars=64), **_name(user_name, amount)}
 
@@ -708,7 +708,7 @@ def _name(user_name: str | None, amount: int) -> dict[str, Secret]:
     return {"user_name": enciphered("user_name", user_name)}
 
 
-def _optional(notify_url: str | None, user_recv_perception: str | None, sponsor_mchid: str | None) -> JsonObject:
+def _optional(notify_url: str | None, user_recv_perception: str | None, sponsor_mchid: str | None) -> Payload:
     return check.compact(
         {
             "notify_url": None if notify_url is None else check.notify_address("notify_url", notify_url),

@@ -1,0 +1,60 @@
+"""Files that are written: they appear whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from wxmp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+__all__ = ["arriving", "target_path"]
+
+#: A file for its owner alone, and one with the rights that any program would give it.
+_PRIVATE: Final = 0o600
+_USUAL: Final = 0o666
+
+
+def target_path(to: str | os.PathLike[str]) -> Path:
+    """Return ``to`` as a path that a file can be written to.
+
+    Raises:
+        ConfigError: Its folder is not there, or it is a folder itself.
+    """
+    target = Path(to)
+    if not target.parent.is_dir():
+        raise ConfigError("to must be a path in a folder that exists", field="to")
+    if target.is_dir():
+        raise ConfigError("to is a folder: name the file in it", field="to")
+    return target
+
+
+@asynccontextmanager
+async def arriving(target: Path, *, private: bool) -> AsyncGenerator[IO[bytes], None]:
+    """Open a file that takes the place of ``target`` when the block ends, and is gone when it fails.
+
+    Args:
+        target: As :func:`target_path` gave it.
+        private: Only its owner may read it; otherwise it gets the usual rights of a new file.
+    """
+    # Beside the target, because a file can only be moved at once within a disk.
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _PRIVATE if private else _USUAL
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            yield handle
+            handle.flush()
+            await asyncio.to_thread(os.fsync, handle.fileno())
+        await asyncio.to_thread(temporary.replace, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,206 @@
+"""Files that come down: into memory, into a file, or piece by piece.
+
+The platform answers an error with HTTP 200 in the place of the file, under several labels. It is recognised by its
+first bytes and raised as what it is, before anything is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import AsyncExitStack
+from email.message import Message
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import attrs
+
+from wxmp._caller import LARGEST_FILE, Arrival
+from wxmp._files import arriving, target_path
+from wxmp.errors import ConfigError, ReplyError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Mapping
+    from types import TracebackType
+
+    from wxmp._caller import Caller, Endpoint
+    from wxmp._request import Progress
+    from wxmp._wire import JsonObject
+
+__all__ = ["DownloadedFile", "FileStream", "receive_file"]
+
+#: Seconds for one whole file.
+TIMEOUT: Final = 60.0
+#: Bytes that are written at once, in a thread.
+PIECE: Final = 1 << 18
+
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@attrs.frozen
+class DownloadedFile:
+    """A file of the platform, complete."""
+
+    #: Its bytes; empty when it was written to ``path``.
+    content: bytes = attrs.field(repr=False)
+    #: Where it was written; ``None`` when it is in ``content``.
+    path: Path | None
+    #: Bytes.
+    size: int
+    #: The name the platform gives it, without any folder; empty if it gives none. It names no place on your disk.
+    filename: str = ""
+    #: MIME type, as the platform labels it.
+    content_type: str = ""
+
+
+class FileStream:
+    """A file that is read piece by piece, once: ``async with … as file: async for piece in file``.
+
+    The time of the call goes on running between the pieces. When the connection breaks half-way the iteration ends
+    with a :class:`~wxmp.TransportError`; nothing is repeated then.
+    """
+
+    def __init__(
+        self,
+        call: Caller,
+        endpoint: Endpoint,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: JsonObject | None = None,
+        progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self._opening = call.stream(endpoint, params=params, json=json, timeout=TIMEOUT if timeout is None else timeout)
+        self._endpoint = endpoint
+        self._progress = progress
+        self._stack = AsyncExitStack()
+        self._arrival: Arrival | None = None
+        #: The name the platform gives it; as in :class:`DownloadedFile`.
+        self.filename = ""
+        #: MIME type, as the platform labels it.
+        self.content_type = ""
+        #: Bytes in all; ``None`` if the platform does not say.
+        self.size: int | None = None
+        #: Where a video is to be fetched from: the platform answers its address instead of its content.
+        self.video_url = ""
+
+    def __repr__(self) -> str:
+        return f"<FileStream {self.content_type}>"
+
+    async def __aenter__(self) -> Self:
+        found = await self._stack.enter_async_context(self._opening)
+        if isinstance(found, Arrival):
+            self._arrival = found
+            self.filename, self.content_type = file_name(found.headers), content_type(found.headers)
+            self.size = announced_size(found.headers)
+            return self
+        self.video_url = str(found.get("video_url") or found.get("down_url") or "")
+        if not self.video_url:
+            await self._stack.aclose()
+            raise ReplyError("the answer is neither a file nor the address of one", endpoint=self._endpoint.name)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._arrival = None
+        await self._stack.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        arrival, self._arrival = self._arrival, None
+        if self.video_url:
+            raise ReplyError(
+                "the platform has answered the address of a video, not its content: fetch video_url",
+                endpoint=self._endpoint.name,
+            )
+        if arrival is None:
+            raise ConfigError("the file is not open, or was read already", field="file")
+        done = 0
+        async for piece in arrival:
+            yield piece
+            done += len(piece)
+            if self._progress is not None:
+                self._progress(done, self.size)
+
+
+async def receive_file(
+    call: Caller,
+    endpoint: Endpoint,
+    *,
+    params: Mapping[str, str] | None = None,
+    json: JsonObject | None = None,
+    to: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+    limit: int = LARGEST_FILE,
+) -> DownloadedFile | JsonObject:
+    """Fetch a file, or the JSON that some endpoints answer instead of one.
+
+    Args:
+        call: Of the account.
+        endpoint: Which one.
+        params: Query parameters.
+        json: The payload of a POST.
+        to: Where to write it. The file appears there whole or not at all; one that is there is replaced.
+        progress: Told the bytes so far and in all; from the start again when the connection broke.
+        timeout: Seconds for one whole attempt.
+        limit: Bytes the file may have.
+
+    Raises:
+        ConfigError: ``to`` is no place for a file.
+        OSError: It cannot be written there.
+    """
+    target = None if to is None else target_path(to)
+
+    async def receive(arrival: Arrival) -> DownloadedFile:
+        name, kind = file_name(arrival.headers), content_type(arrival.headers)
+        counted = _counted(arrival, progress)
+        if target is None:
+            content = b"".join([piece async for piece in counted])
+            return DownloadedFile(content, None, len(content), name, kind)
+        size, waiting = 0, bytearray()
+        async with arriving(target, private=False) as handle:
+            async for piece in counted:
+                size += len(piece)
+                waiting += piece
+                if len(waiting) >= PIECE:
+                    await asyncio.to_thread(handle.write, bytes(waiting))
+                    waiting.clear()
+            await asyncio.to_thread(handle.write, bytes(waiting))
+        return DownloadedFile(b"", target, size, name, kind)
+
+    seconds = TIMEOUT if timeout is None else timeout
+    return await call.download(endpoint, receive, params=params, json=json, timeout=seconds, limit=limit)
+
+
+async def _counted(arrival: Arrival, progress: Progress | None) -> AsyncIterator[bytes]:
+    size, done = announced_size(arrival.headers), 0
+    async for piece in arrival:
+        done += len(piece)
+        yield piece
+        if progress is not None:
+            progress(done, size)
+
+
+def content_type(headers: Mapping[str, str]) -> str:
+    """Return the MIME type of an answer, without its parameters."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def announced_size(headers: Mapping[str, str]) -> int | None:
+    """Return how many bytes an answer announces, if they are the bytes of the file."""
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() and not headers.get("content-encoding") else None
+
+
+def file_name(headers: Mapping[str, str]) -> str:
+    """Return the name of a file in an answer; whatever it holds, it names no other folder."""
+    text = headers.get("content-disposition", "")
+    if not text:
+        return ""
+    message = Message()
+    # Header lines are read as Latin-1; the platform writes UTF-8.
+    message["Content-Disposition"] = _UNPRINTABLE.sub("", text.encode("latin-1", "replace").decode("utf-8", "replace"))
+    name = (message.get_filename() or "").replace("\\", "/").rpartition("/")[2].strip()
+    return "" if name.strip(".") == "" else name
