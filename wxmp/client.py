@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, Self
 from urllib.parse import urlsplit
 
+import attrs
+
 from wxmp._caller import Caller, Endpoint
 from wxmp._redact import Secret, fingerprint
 from wxmp._request import Credentials
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from wxmp.api.tag import TagAPI
     from wxmp.api.template import TemplateAPI
     from wxmp.api.user import UserAPI
+    from wxmp.broadcast.api import BroadcastAPI
     from wxmp.events import EventHook
     from wxmp.tokens.keeper import TokenStatus
     from wxmp.tokens.store import TokenStore
@@ -82,6 +85,8 @@ class Client:
     Args:
         appid: The account's AppID (开发者ID).
         secret: The AppSecret (开发者密码), or a callable that returns it and is asked before each token request.
+            ``None`` with a store that somebody else keeps (:class:`wxmp.control.HTTPTokenStore`): this process then
+            never has it, and what needs it (OAuth codes, ``quota.clear_with_secret``) raises ``ConfigError``.
         token_store: Where the fleet shares its token; a :class:`~wxmp.MemoryTokenStore` for this process if absent.
             A store that is passed in is not closed by the client.
         token_channel: ``"stable"`` (``/cgi-bin/stable_token``, recommended) or ``"plain"`` (``/cgi-bin/token``). The
@@ -101,7 +106,7 @@ class Client:
     def __init__(
         self,
         appid: str,
-        secret: str | Callable[[], str],
+        secret: str | Callable[[], str] | None,
         *,
         token_store: TokenStore | None = None,
         token_channel: Literal["stable", "plain"] = "stable",  # noqa: S107 - a name, no password
@@ -116,9 +121,18 @@ class Client:
             raise ConfigError("token_channel must be 'stable' or 'plain'", field="token_channel")
         stable = token_channel == "stable"  # noqa: S105 - a name, no password
         self._key = TokenKey(appid, token_channel)
+        if secret is None and (token_store is None or not token_store.kept_elsewhere):
+            # It would take the lease, fail for want of the secret, and cool the whole fleet down.
+            raise ConfigError(
+                "secret may be None only with a token_store that somebody else keeps: wxmp.control.HTTPTokenStore",
+                field="secret",
+            )
+        self._has_secret = secret is not None
         self._secret = _secret_source(secret)
         self._platform = base_url if isinstance(base_url, Platform) else _platform_at(base_url)
         self._policy = token_policy or TokenPolicy()
+        if secret is None:  # it cannot fetch by itself, whatever the policy says
+            self._policy = attrs.evolve(self._policy, on_store_down="error")
         self._own_store = token_store is None
         self._store: TokenStore = token_store if token_store is not None else MemoryTokenStore()
         self._on_event = on_event
@@ -220,6 +234,17 @@ class Client:
     def token_status(self) -> TokenStatus:
         """Return generation, age, seconds left and last error of the token; never its value."""
         return self._keeper.status()
+
+    def token_keeper(self, kind: Literal["access_token", "jsapi", "wx_card"] = "access_token") -> TokenKeeper:
+        """Return what keeps the access_token or a ticket of this account, for programs that hand it on (中控).
+
+        :class:`wxmp.control.ControlServer` is one. Everybody else wants :meth:`token` and ``client.jssdk``.
+        """
+        if kind == "access_token":
+            return self._keeper
+        if kind not in ("jsapi", "wx_card"):
+            raise ConfigError("kind must be 'access_token', 'jsapi' or 'wx_card'", field="kind")
+        return self._ticket_keeper(kind)
 
     # ---- calls
 
@@ -424,6 +449,13 @@ class Client:
 
         return AIAPI(self._caller)
 
+    @cached_property
+    def broadcast(self) -> BroadcastAPI:
+        """Bulk sends that survive a crash (群发模板消息)."""
+        from wxmp.broadcast.api import BroadcastAPI
+
+        return BroadcastAPI(self._caller)
+
     # ---- wiring
 
     def _make_caller(self, transport: Transport, retry: RetryPolicy) -> Caller:
@@ -437,6 +469,8 @@ class Client:
         )
 
     def _secret_fingerprint(self) -> str:
+        if not self._has_secret:
+            return ""
         return fingerprint(f"{self._key.appid}:{self._secret().reveal()}")
 
     def _ticket_keeper(self, kind: str) -> TokenKeeper:
@@ -496,12 +530,21 @@ def _grant(reply: JsonObject, field: str, endpoint: Endpoint) -> Grant:
     return Grant(Secret(str(value)), seconds)
 
 
-def _secret_source(secret: str | Callable[[], str]) -> Callable[[], Secret]:
+def _secret_source(secret: str | Callable[[], str] | None) -> Callable[[], Secret]:
+    if secret is None:
+        return _no_secret
     if callable(secret):
         ask = secret
         return lambda: Secret(_checked_secret(ask()))
     fixed = Secret(_checked_secret(secret))
     return lambda: fixed
+
+
+def _no_secret() -> Secret:
+    raise ConfigError(
+        "this needs the AppSecret, and the client was made without it: call it where the secret is, or pass secret=",
+        field="secret",
+    )
 
 
 def _checked_secret(value: object) -> str:

@@ -315,6 +315,16 @@ class TokenStoreUnavailable(TokenStoreError):  # noqa: N818 - the name of the sp
     """The token store cannot be reached and no usable token is in memory."""
 
 
+class JournalError(WxmpError):
+    """The journal of a bulk send failed; ``__cause__`` holds the error of the backend. The run can be continued."""
+
+    _fields = ("message", "journal")
+
+    def __init__(self, message: str, *, journal: str = "") -> None:
+        super().__init__(message)
+        self.journal = journal
+
+
 class WebhookError(WxmpError):
     """A push is refused. The message is for the operator's log: whoever sent the push learns nothing but the status.
 

@@ -1,0 +1,151 @@
+"""What a bulk send writes down before and after each message, so that no crash loses anybody or sends twice."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final, Self
+
+import attrs
+
+from wxmp.broadcast.records import Outcome, Result, RunKey
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from types import TracebackType
+
+__all__ = ["WINDOW", "Allowance", "Claim", "Doubt", "Journal"]
+
+#: Seconds for which the platform knows a de-duplication key, less a margin for clocks and for the call itself.
+WINDOW: Final = 600.0 - 60.0
+
+
+@attrs.frozen
+class Claim:
+    """One recipient, about to be sent to."""
+
+    openid: str
+    #: Whether the message is the caller's to send. Otherwise somebody has settled it or is at it.
+    mine: bool
+
+
+@attrs.frozen
+class Doubt:
+    """A recipient whose sender died between the claim and the result: the message may have gone out."""
+
+    openid: str
+    #: Seconds since it was first claimed; beyond :data:`WINDOW` it must not be sent again.
+    age: float
+
+
+@attrs.frozen
+class Allowance:
+    """How many messages may go out now."""
+
+    granted: int
+    #: Seconds until it makes sense to ask again, when fewer were granted than wanted.
+    wait: float = 0.0
+    #: Whether the limit of the day stops it.
+    day_is_over: bool = False
+
+
+class Journal(ABC):
+    """The memory of bulk sends.
+
+    A recipient of a run is in one of three states: unknown to the journal; *in flight* (claimed by an owner, first at a
+    time that never changes afterwards); settled with an :class:`~wxmp.broadcast.Outcome`. What a verb returns is
+    durable: it survives the death of the process that asked. Each verb is one atomic step on its backend, raises
+    :class:`~wxmp.errors.JournalError` when the backend fails, and may be called by many processes at once.
+    """
+
+    #: What stands in errors and logs.
+    name: str = "journal"
+
+    @abstractmethod
+    async def begin(self, run: RunKey, *, fingerprint: str) -> None:
+        """Open a run, new or known.
+
+        Raises:
+            ConfigError: The name belongs to a run of another template or another account.
+        """
+
+    @abstractmethod
+    async def known(self, run: RunKey, openids: Sequence[str]) -> Mapping[str, bool]:
+        """Return those of ``openids`` that the journal knows: true for settled, false for in flight."""
+
+    @abstractmethod
+    async def exchange(
+        self,
+        run: RunKey,
+        *,
+        owner: str,
+        lease: float,
+        claims: Sequence[str] = (),
+        results: Sequence[Result] = (),
+        releases: Sequence[str] = (),
+    ) -> tuple[Claim, ...]:
+        """Write down results, give back what was not sent, and claim what comes next, in this order and in one step.
+
+        Args:
+            run: The run.
+            owner: Random id of the sending process. Its lease is renewed.
+            lease: Seconds after which a silent owner counts as dead.
+            claims: Recipients to send to next; each becomes in flight unless the journal knows it already.
+            results: What became of earlier ones. A result whose event came first takes that event's outcome.
+            releases: Claimed ones that certainly were not sent: they are forgotten.
+
+        Returns:
+            One entry for each of ``claims``, in their order.
+        """
+
+    @abstractmethod
+    async def take_over(
+        self, run: RunKey, *, owner: str, lease: float, openids: Sequence[str] | None, limit: int
+    ) -> tuple[Doubt, ...]:
+        """Become the owner of up to ``limit`` recipients in flight whose owner's lease has ended.
+
+        Args:
+            run: The run.
+            owner: The new owner; its lease is renewed.
+            lease: Seconds, as in :meth:`exchange`.
+            openids: Only these; ``None``: whoever is there.
+            limit: Most of them.
+        """
+
+    @abstractmethod
+    async def others(self, run: RunKey, *, owner: str) -> float | None:
+        """Return the seconds until the first other owner with recipients in flight counts as dead; ``None``: none."""
+
+    @abstractmethod
+    async def allow(self, appid: str, *, wanted: int, per_second: float | None, per_day: int | None) -> Allowance:
+        """Ask for room under the limits of the account, which all runs and processes share."""
+
+    @abstractmethod
+    async def settle(self, appid: str, *, openid: str, msg_id: int | None, outcome: Outcome, at: float) -> bool:
+        """Take in the event of a message: it ended with ``outcome`` at ``at`` (seconds since 1970).
+
+        The message is found by its number. One whose answer was lost has no number in the journal: then it is the
+        recipient's that is in flight or unknown and was claimed before ``at``, at most a day earlier. An event that
+        comes before its result is kept until then.
+
+        Returns:
+            Whether it belonged to a run of this journal.
+        """
+
+    @abstractmethod
+    async def counts(self, run: RunKey) -> Mapping[Outcome | None, int]:
+        """Return how many recipients ended how; ``None`` counts those in flight."""
+
+    @abstractmethod
+    def results(self, run: RunKey, *, outcome: Outcome | None = None) -> AsyncIterator[Result]:
+        """Iterate over what is settled, with flat memory; the order is the backend's."""
+
+    async def aclose(self) -> None:  # noqa: B027 - nothing to release is a fine answer
+        """Release what the journal itself opened. Safe to call twice."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
