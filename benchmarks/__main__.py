@@ -11,7 +11,8 @@ from pathlib import Path
 
 from benchmarks._report import MISSED, NOT_INSTALLED, RESULTS, Row, figure, table
 
-#: In the order of the README: what a call costs first, then a fleet, what is pushed to us, payments, then tests.
+#: In the order of the README: what a call costs first, then a fleet, what is pushed to us, what goes to many, payments,
+#: then tests.
 SCRIPTS = (
     "hot_path",
     "retry_cost",
@@ -26,8 +27,12 @@ SCRIPTS = (
     "webhook_server",
     "dedupe_cost",
     "webhook_memory",
+    "broadcast_rate",
+    "broadcast_memory",
+    "broadcast_resume",
     "pay_signing",
     "pay_calls",
+    "control_token",
     "simulator_speed",
 )
 #: Seconds for one script.

@@ -57,12 +57,25 @@ LAYERS = [
     ["wxmp.pay.client"],
     ["wxmp.pay.v2"],
     ["wxmp.pay"],
+    ["wxmp.broadcast.records"],
+    ["wxmp.broadcast.journal", "wxmp.broadcast.sources"],
+    ["wxmp.broadcast.engine", "wxmp.broadcast.redis", "wxmp.broadcast.sqlite", "wxmp.broadcast.*"],
+    ["wxmp.broadcast.api"],
+    ["wxmp.broadcast"],
+    ["wxmp.control.wire"],
+    ["wxmp.control.keys"],
+    ["wxmp.control.store"],
     ["wxmp.client"],
-    ["wxmp.broadcast.*", "wxmp.control.*", "wxmp.integrations.*", "wxmp.testing.*"],
-    ["wxmp.api", "wxmp.tokens", "wxmp.integrations", "wxmp.testing"],
+    ["wxmp.control.limits", "wxmp.control.audit", "wxmp.control.ledger", "wxmp.control.openapi"],
+    ["wxmp.control.desk"],
+    ["wxmp.control.web", "wxmp.control.report"],
+    ["wxmp.control.static"],
+    ["wxmp.control.server"],
+    ["wxmp.control.*", "wxmp.integrations.*", "wxmp.testing.*"],
+    ["wxmp.api", "wxmp.tokens", "wxmp.control", "wxmp.integrations", "wxmp.testing"],
     ["wxmp.simulator", "wxmp.simulator.*"],
     ["wxmp.cli", "wxmp._wx_sim"],
-    ["wxmp.cli._demo_pipe", "wxmp.cli._sim_options"],
+    ["wxmp.cli._control_config", "wxmp.cli._demo_pipe", "wxmp.cli._send_rows", "wxmp.cli._sim_options"],
     ["wxmp.cli._sim_exec"],
     ["wxmp.cli.*", "wxmp.pytest_plugin"],
     ["wxmp", "wxmp.__main__"],
@@ -78,7 +91,7 @@ ALLOWED = {
 PLUGIN = {"wxmp.pytest_plugin", "wxmp._wx_sim"}
 
 #: Jitter, and nothing that anybody could gain from guessing.
-MAY_USE_RANDOM = {"wxmp.retry", "wxmp.tokens._flight", "wxmp.tokens._state"}
+MAY_USE_RANDOM = {"wxmp.broadcast.engine", "wxmp.retry", "wxmp.tokens._flight", "wxmp.tokens._state"}
 
 
 @attrs.frozen

@@ -29,6 +29,7 @@ NEEDS = {
     "fleet": ["wechatpy"],
     "webhook_in_out": ["wechatpy"],
     "webhook_server": ["wrk", "wechatpy", "httptools"],
+    "control_token": ["wrk", "httptools"],
     "pay_signing": ["wechatpayv3"],
     "pay_calls": ["wechatpayv3"],
 }

@@ -30,6 +30,7 @@ PUBLIC = [
     "Event",
     "FilePart",
     "FileTokenStore",
+    "JournalError",
     "MalformedError",
     "MemoryTokenStore",
     "NotAuthorizedError",
@@ -173,6 +174,14 @@ def test_the_front_door_of_payments() -> None:
     assert set(wxmp.pay._HOMES) <= {*rooms, "wxmp.pay._certificates", "wxmp.pay._gateway", "wxmp.pay._keys"}
 
 
+def test_the_front_door_of_the_control_server() -> None:
+    """``wxmp.control`` names the server, its keys and the store of its clients, and finds each."""
+    import wxmp.control
+
+    assert wxmp.control.__all__ == ["ControlKey", "ControlServer", "HTTPTokenStore"]
+    assert [getattr(wxmp.control, name).__name__ for name in wxmp.control.__all__] == wxmp.control.__all__
+
+
 def test_every_name_of_payments_has_one_home() -> None:
     """Each name resolves, and no two rooms give it."""
     import wxmp.pay
@@ -258,6 +267,9 @@ def test_making_a_client_loads_what_a_call_needs() -> None:
         ("wxmp.tokens.file", "redis"),
         ("wxmp.simulator", "starlette"),
         ("wxmp.pay", "cryptography"),
+        ("wxmp.control", "httpx"),
+        ("wxmp.control.store", "httpx"),
+        ("wxmp.control.server", "starlette"),
     ],
 )
 def test_other_rooms_are_lazy_too(name: str, library: str) -> None:

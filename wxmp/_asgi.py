@@ -71,14 +71,22 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
             return b"".join(parts)
 
 
-async def send_answer(send: Send, status: int, content_type: str | None, body: bytes, logger: logging.Logger) -> None:
+async def send_answer(
+    send: Send,
+    status: int,
+    content_type: str | None,
+    body: bytes,
+    logger: logging.Logger,
+    *,
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
     """Send an answer; without a content type it has neither a body nor a length (204)."""
-    headers = [NOSNIFF]
+    headers = [NOSNIFF, *more]
     if content_type is not None:
         headers = [
             (b"content-type", content_type.encode("latin-1")),
             (b"content-length", b"%d" % len(body)),
-            NOSNIFF,
+            *headers,
         ]
     try:
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -95,11 +103,15 @@ def find_by_path(by_path: Mapping[str, T], scope: Scope) -> T | None:
     return by_path.get(path.removeprefix(root) if root else path)
 
 
-async def live(receive: Receive, send: Send, close: Callable[[], Awaitable[None]]) -> None:
-    """Follow the life of a server, and close when it goes."""
+async def live(
+    receive: Receive, send: Send, close: Callable[[], Awaitable[None]], *, start: Callable[[], None] | None = None
+) -> None:
+    """Follow the life of a server: start with it, and close when it goes."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            if start is not None:
+                start()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await close()

@@ -168,17 +168,20 @@ class Client:
 
         Reads ``{prefix}APPID``, ``{prefix}SECRET``, ``{prefix}ENDPOINT`` (an address; production if absent) and
         ``{prefix}TOKEN_STORE``: ``memory:`` (the default), ``file:/var/lib/app/wxmp``, or ``redis://…``,
-        ``rediss://…``, ``unix://…``. A store made here is closed with the client.
+        ``rediss://…``, ``unix://…``, or a control server's addresses, ``control:https://…,https://…``, with its key in
+        ``{prefix}CONTROL_KEY``; the AppSecret may then be absent. A store made here is closed with the client.
 
         Raises:
             ConfigError: A variable is missing or cannot work; the message names it.
         """
         appid = _from_env(prefix + "APPID")
-        _from_env(prefix + "SECRET")
+        store = _store_from_env(prefix)
+        if not store.kept_elsewhere:
+            _from_env(prefix + "SECRET")
         client = cls(
             appid,
-            lambda: _from_env(prefix + "SECRET"),
-            token_store=_store_from_env(prefix + "TOKEN_STORE"),
+            (lambda: _from_env(prefix + "SECRET")) if os.environ.get(prefix + "SECRET") else None,
+            token_store=store,
             base_url=os.environ.get(prefix + "ENDPOINT") or PRODUCTION,
         )
         client._own_store = True
@@ -454,7 +457,8 @@ class Client:
         """Bulk sends that survive a crash (群发模板消息)."""
         from wxmp.broadcast.api import BroadcastAPI
 
-        return BroadcastAPI(self._caller)
+        # It repeats by itself: only the journal knows for how long a message may be repeated.
+        return BroadcastAPI(self._make_caller(self._transport, _ONCE))
 
     # ---- wiring
 
@@ -574,7 +578,8 @@ def _from_env(name: str) -> str:
     return value
 
 
-def _store_from_env(name: str) -> TokenStore:
+def _store_from_env(prefix: str) -> TokenStore:
+    name = prefix + "TOKEN_STORE"
     value = os.environ.get(name, "") or "memory:"
     kind, _, rest = value.partition(":")
     if kind == "memory":
@@ -587,4 +592,10 @@ def _store_from_env(name: str) -> TokenStore:
         from wxmp.tokens.redis import RedisTokenStore
 
         return RedisTokenStore(value)
-    raise ConfigError(f"{name} must be memory:, file:<folder>, redis://…, rediss://… or unix://…", field=name)
+    if kind == "control" and rest:
+        from wxmp.control.store import HTTPTokenStore
+
+        _from_env(prefix + "CONTROL_KEY")
+        return HTTPTokenStore(rest.split(","), lambda: _from_env(prefix + "CONTROL_KEY"))
+    kinds = "memory:, file:…, redis://…, rediss://…, unix://… or control:https://…"
+    raise ConfigError(f"{name} must be {kinds}", field=name)

@@ -19,6 +19,7 @@
     │  └─ BusyError                  the platform says: try again                         (-1)
     ├─ TokenStoreError               the token store failed                 .store
     │  └─ TokenStoreUnavailable      ... and there is no usable token in memory
+    ├─ JournalError                  the journal of a bulk send failed      .journal
     ├─ WebhookError                  a push is refused                      .code .status
     │  ├─ SignatureError             not authentic, stale, repeated, or of the wrong mode: 403
     │  ├─ DecryptError               signed, but it does not open: 403
@@ -56,6 +57,7 @@ __all__ = [
     "ConfigError",
     "DeadTokenError",
     "DecryptError",
+    "JournalError",
     "MalformedError",
     "NotAuthorizedError",
     "NotFoundError",

@@ -23,6 +23,7 @@ from wxmp import (
     TokenStore,
     WxmpError,
 )
+from wxmp.control import HTTPTokenStore
 
 
 def make_store(address: str) -> TokenStore:
@@ -30,6 +31,9 @@ def make_store(address: str) -> TokenStore:
         return FileTokenStore(address.removeprefix("file:"))
     if address == "memory:":
         return MemoryTokenStore()
+    if address.startswith("control:"):
+        urls, _, key = address.removeprefix("control:").partition("#")
+        return HTTPTokenStore(urls.split(","), key, timeout=3.0)
     return RedisTokenStore(address, timeout=0.5)
 
 

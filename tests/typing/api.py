@@ -43,6 +43,7 @@ from wxmp.api.custom import CustomText
 from wxmp.api.menu import Menu, MenuButton, Menus
 from wxmp.api.tag import MemberChange, Tag
 from wxmp.api.user import OpenidPage, UserInfo
+from wxmp.control import ControlKey, ControlServer, HTTPTokenStore
 from wxmp.errcodes import ErrCode, lookup
 from wxmp.tokens.encryption import AESGCMCodec
 from wxmp.webhook import (
@@ -96,6 +97,19 @@ def make_clients(http_client: httpx.AsyncClient) -> list[Client]:
         Client("wx0123456789abcdef", "fake-appsecret", base_url=Platform(api="https://sh.api.weixin.qq.com")),
         Client("wx0123456789abcdef", "fake-appsecret", base_url=PRODUCTION, on_event=print),
     ]
+
+
+def control(client: Client, http_client: httpx.AsyncClient) -> ControlServer:
+    key, text = ControlKey.create("shop", appids={"wx0123456789abcdef"}, kinds={"access_token"}, may_see_status=True)
+    assert_type(key, ControlKey)
+    assert_type(text, str)
+    store = HTTPTokenStore("https://tokens.internal", text, http_client=http_client, timeout=2)
+    HTTPTokenStore(["https://a.internal", "https://b.internal"], secret_from_vault)
+    Client("wx0123456789abcdef", None, token_store=store)
+    ControlKey.create("page", appids="*", kinds={"everything"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    server = ControlServer([client], [key, ControlKey("old", key.id, key.digest, appids="*")], audit="audit.jsonl")
+    server.use_keys([key])
+    return server
 
 
 def mistakes() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from wxmp._caller import Caller
-from wxmp.api.template import TemplateAPI, TemplateMiniProgram, TemplateValue
+from wxmp.api.template import SEND, TemplateAPI, TemplateMiniProgram, TemplateValue
 from wxmp.broadcast.engine import Message, Run
 from wxmp.broadcast.journal import Journal
 from wxmp.broadcast.records import Pace, Recipient, RunKey
@@ -23,9 +24,6 @@ __all__ = ["BroadcastAPI", "Build", "Recipients", "TemplateMessage"]
 
 #: Whoever should get a message: openids or records, from a list, a generator or an asynchronous iterator.
 Recipients = AsyncIterable[Recipient] | AsyncIterable[str] | Iterable[Recipient] | Iterable[str]
-
-#: Seconds for which a message may be under way inside one call, its repetitions included.
-LONGEST_CALL: Final = 60.0
 
 
 @attrs.frozen
@@ -47,6 +45,7 @@ class _TemplateSender:
     """Sends template messages for the engine."""
 
     deduplicates = True
+    endpoint = SEND.name
 
     def __init__(self, api: TemplateAPI, template_id: str, build: Build) -> None:
         self._api = api
@@ -83,6 +82,7 @@ class _TemplateSender:
 class BroadcastAPI:
     """Bulk sends that survive a crash (群发模板消息): nobody is lost, nobody gets a message twice."""
 
+    #: Calls once: what is repeated, and when, is decided here, where the journal is.
     _call: Caller
 
     def template(
@@ -136,6 +136,7 @@ class BroadcastAPI:
         if not isinstance(build, TemplateMessage) and not callable(build):
             raise ConfigError("build must be a TemplateMessage, or a function that makes one", field="build")
         own = not isinstance(journal, Journal)
+        has_past = isinstance(journal, Journal) or Path(journal).exists()
         return Run(
             RunKey(self._call.appid, name),
             recipients,
@@ -145,4 +146,5 @@ class BroadcastAPI:
             close_journal=own,
             partial=partial,
             dry_run=dry_run,
+            has_past=has_past,
         )

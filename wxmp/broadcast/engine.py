@@ -9,26 +9,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+import random
+import sqlite3
 import time
+import uuid
 from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import AsyncIterable
+from contextlib import aclosing, closing, suppress
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 import attrs
 
 from wxmp.broadcast.journal import WINDOW
 from wxmp.broadcast.records import Outcome, Progress, Recipient, Result
 from wxmp.errcodes import lookup
-from wxmp.errors import APIError, ConfigError, ReplyError, TransportError, WxmpError, api_error
+from wxmp.errors import (
+    APIError,
+    ConfigError,
+    JournalError,
+    ReplyError,
+    TimedOutError,
+    TokenStoreError,
+    TransportError,
+    WxmpError,
+    api_error,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
 
     from wxmp.broadcast.journal import Journal
     from wxmp.broadcast.records import Pace, RunKey
 
-__all__ = ["Message", "Run", "Sender"]
+__all__ = ["Message", "Run", "Sender", "recipients_of"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("wxmp.broadcast")
 
@@ -37,20 +53,35 @@ LEASE: Final = 15.0
 HEARTBEAT: Final = 4.0
 #: Claimed ahead of the workers: enough to hide the journal behind the sends, and all that a crash puts in doubt.
 AHEAD: Final = 16
+#: With a limit of a second: what that limit lets through in so many seconds is claimed, and no more.
+AHEAD_SECONDS: Final = 5.0
 #: Recipients that are read and looked up at once.
 CHUNK: Final = 500
-#: Results that wait for whoever iterates.
+#: Results that wait for whoever iterates. When it is too slow, nothing more is claimed.
 RESULTS: Final = 1000
 #: Recipients in flight elsewhere that are remembered before they are looked up again.
 DEFERRED: Final = 2000
+#: Seconds between two looks at what others have in flight, at the end of a run: doubling from the first to the second.
+POLL: Final = (0.02, 1.0)
 #: Seconds between two attempts of one message: doubling from the first to the second.
 BACKOFF: Final = (0.5, 15.0)
+#: Most seconds that one attempt takes; the margin of :data:`~wxmp.broadcast.journal.WINDOW` is for it.
+ATTEMPT: Final = 45.0
 #: Seconds for which nothing gets through before the run gives up; it can be continued.
 PATIENCE: Final = 60.0
+#: Seconds for which a journal that fails is asked again, and between the first two times.
+JOURNAL_PATIENCE: Final = 15.0
+JOURNAL_WAIT: Final = 0.2
+#: Seconds that messages on their way have to come to an end once the run is to end.
+GRACE: Final = 10.0
 #: So many refusals of our arguments and not one message taken: the run is wrong, not the recipients.
 HOPELESS: Final = 50
-#: Seconds to the next attempt after the platform said "too many in this minute".
+#: The platform's minute, and how long after its end messages go out again, so that not all processes come at once.
 MINUTE: Final = 60.0
+SPREAD: Final = (0.1, 1.0)
+
+#: The platform has said at some time: this one I take.
+_TAKEN: Final = (Outcome.ACCEPTED, Outcome.DELIVERED, Outcome.BLOCKED, Outcome.FAILED)
 
 
 @attrs.frozen
@@ -67,13 +98,15 @@ class Sender(Protocol):
     deduplicates: bool
     #: Names what is sent. A run cannot be continued with another one.
     fingerprint: str
+    #: Method and path. What fails elsewhere (a token request) has sent nothing.
+    endpoint: str
 
     async def prepare(self, recipient: Recipient) -> Message | None:
         """Make the message, or ``None`` to leave this one out."""
         ...
 
     async def send(self, openid: str, message: Message, client_msg_id: str) -> int | None:
-        """Send it and return its number."""
+        """Send it and return its number. One attempt: repeating it is the engine's affair."""
         ...
 
 
@@ -87,10 +120,12 @@ def _boot_clock() -> float:
 @attrs.define(eq=False)
 class _Item:
     recipient: Recipient
-    #: On the engine's clock, when it was first claimed, by whomever.
-    claimed_at: float
+    #: Under which lease it was claimed. It is sent under no other one: somebody may have taken it over in between.
+    epoch: int
+    #: On the engine's clock, the earliest moment a message can have gone out; ``None``: certainly none has yet.
+    since: float | None = None
     #: Whether a message may have gone out.
-    doubtful: bool
+    doubtful: bool = False
 
 
 class _StopError(Exception):
@@ -111,6 +146,9 @@ class Run:
 
     Leaving the iteration, :meth:`cancel`, or an error ends it in an orderly way: what is in flight is finished and
     written down. Starting it again under the same name goes on where it ended, whatever ended it.
+
+    A loop that is left early ends the run in the background. Whoever wants to wait for that end, because the client is
+    closed next, writes ``async with run:`` around the loop, or awaits :meth:`cancel` after it.
     """
 
     def __init__(
@@ -124,7 +162,9 @@ class Run:
         close_journal: bool = False,
         partial: bool = False,
         dry_run: bool = False,
+        has_past: bool = True,
         clock: Callable[[], float] = _boot_clock,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._key = key
         self._source = source
@@ -135,29 +175,54 @@ class Run:
         #: The source is a part of the run's recipients: others look after what it does not name.
         self._partial = partial
         self._dry_run = dry_run
+        #: Whether a dry run can ask the journal: asking would make the file of one that does not exist.
+        self._has_past = has_past
         self._clock = clock
-        self._owner = secrets.token_hex(8)
+        self._wall_clock = wall_clock
+        # The lease
+        self._owner = uuid.uuid4().hex[:16]
+        self._epoch = 0
         self._lease_until = float("-inf")
+        # The end
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers: list[asyncio.Task[None]] = []
+        self._stopped = asyncio.Event()
+        self._end: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
-        self._wake = asyncio.Event()
-        self._out: asyncio.Queue[Result | None] = asyncio.Queue(RESULTS)
-        self._ready: asyncio.Queue[_Item | None] = asyncio.Queue()
-        self._waiting: deque[Recipient] = deque()
+        # From the source to the workers
+        self._read: dict[str, Recipient] = {}
         self._room_to_read = asyncio.Event()
+        self._has_read = asyncio.Event()
+        self._waiting: deque[Recipient] = deque()
+        self._room_to_sift = asyncio.Event()
         self._source_ended = False
+        self._sifted = False
+        self._shared = False
+        self._stale = False
         self._deferred: dict[str, Recipient] = {}
+        self._look_at = float("-inf")
+        self._next_poll = POLL[0]
+        self._ready: asyncio.Queue[_Item] = asyncio.Queue()
+        self._in_flight = 0
+        # From the workers to the journal
+        self._wake = asyncio.Event()
         self._results: list[Result] = []
+        self._releases: list[str] = []
         #: Refused for their arguments before any message was taken: perhaps the run is wrong and not they.
         self._withheld: list[Result] = []
-        self._releases: list[str] = []
-        self._in_flight = 0
+        self._taken = False
+        self._wrong = False
+        # From the journal to whoever iterates
+        self._out: deque[Result] = deque()
+        self._news = asyncio.Event()
+        self._room_to_tell = asyncio.Event()
+        # Pace
         self._granted = 0
         self._asking = asyncio.Lock()
-        self._quiet_until = 0.0
-        self._got_through_at: float | None = None
-        self._taken = False
+        self._quiet_until = float("-inf")
+        self._silent_since: float | None = None
+        # Progress
         self._seen = 0
         self._earlier = 0
         self._outcomes: dict[Outcome, int] = {}
@@ -185,23 +250,49 @@ class Run:
         Raises:
             WxmpError: The run cannot go on (a limit of the day, no such template, no connection). It can be continued.
         """
-        async for _ in self:
-            pass
+        async with aclosing(self.__aiter__()) as results:
+            async for _ in results:
+                pass
         return self.progress
 
     async def cancel(self) -> None:
-        """Claim nothing more; the iteration ends when what is in flight is finished and written down."""
+        """Claim nothing more, and return when what is in flight is finished and written down.
+
+        It takes as long as the answers on their way, 10 s at most: what has none by then is left to whoever continues
+        the run. An iteration that goes on gets the results that are left, and ends. Safe to call twice, and from the
+        function that makes the messages; there it returns at once.
+        """
         self._stop()
+        task = self._task
+        if task is not None and asyncio.current_task() not in self._tasks:
+            await asyncio.wait({task})
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.cancel()
 
     async def __aiter__(self) -> AsyncGenerator[Result, None]:
         if self._task is not None:
             raise ConfigError("a run is iterated over once; make another one to go on", field="run")
-        self._task = asyncio.create_task(self._work())
+        task = self._task = asyncio.create_task(self._work())
+        task.add_done_callback(lambda _: self._news.set())
         try:
-            while (result := await self._out.get()) is not None:
-                yield result
+            while self._out or not task.done():
+                if not self._out:
+                    self._news.clear()
+                    await self._news.wait()
+                while self._out:
+                    result = self._out.popleft()
+                    if len(self._out) == RESULTS // 2:
+                        self._room_to_tell.set()
+                        self._wake.set()
+                    yield result
         finally:
-            await self._finish(self._task)
+            await self._finish(task)
         if self._failure is not None:
             raise self._failure
 
@@ -210,104 +301,180 @@ class Run:
     async def _finish(self, task: asyncio.Task[None]) -> None:
         """End in an orderly way, whoever has left the iteration."""
         self._stop()
-        while not task.done():
-            with suppress(asyncio.QueueEmpty):  # nobody listens any more; what is written down is not lost
-                while True:
-                    self._out.get_nowait()
-            await asyncio.wait({task}, timeout=0.05)
-        task.result()
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            # Cancelled while it ends: somebody wants it at once. What is in flight is left to whoever continues.
+            task.cancel()
+            raise
+        if task.cancelled():
+            raise asyncio.CancelledError
+
+    @property
+    def _stopping(self) -> bool:
+        return self._stopped.is_set()
 
     def _stop(self, failure: Exception | None = None) -> None:
         if failure is not None and self._failure is None:
             self._failure = failure
-        self._stopping = True
+        if self._stopping:
+            return
+        self._stopped.set()
         self._wake.set()
+        self._has_read.set()
         self._room_to_read.set()
+        self._room_to_sift.set()
+        self._room_to_tell.set()
+        if self._workers:
+            self._end = asyncio.get_running_loop().call_later(GRACE, self._cut)
+
+    def _cut(self) -> None:
+        """The answers on their way had their time."""
+        for worker in self._workers:
+            worker.cancel()
 
     async def _work(self) -> None:
         try:
             if self._dry_run:
                 await self._rehearse()
-            else:
-                await self._journal.begin(self._key, fingerprint=self._sender.fingerprint)
+            elif not self._stopping:
+                await self._ask(lambda: self._journal.begin(self._key, fingerprint=self._sender.fingerprint))
                 await self._send_all()
-        except asyncio.CancelledError:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the iteration raises it
             self._failure = self._failure or error
         finally:
+            self._stopped.set()
             self._ended = self._clock()
             if self._close_journal:
-                await self._journal.aclose()
-            await self._out.put(None)
+                try:
+                    await self._journal.aclose()
+                except JournalError as error:
+                    self._failure = self._failure or error
 
     async def _rehearse(self) -> None:
         self._started = self._clock()
-        seen: set[str] = set()
-        async for recipient in _recipients(self._source):
+        reader = asyncio.create_task(self._read_source())
+        self._tasks = {reader}
+        # On the disk, in a file without a name that goes with us: a million openids are a lot of memory.
+        with closing(sqlite3.connect("")) as seen:
+            seen.execute("CREATE TABLE seen (openid TEXT PRIMARY KEY) WITHOUT ROWID")
+            try:
+                while recipients := await self._next_recipients():
+                    await self._rehearse_with(recipients, seen)
+            finally:
+                reader.cancel()
+                await asyncio.gather(reader, return_exceptions=True)
+
+    async def _rehearse_with(self, recipients: dict[str, Recipient], seen: sqlite3.Connection) -> None:
+        known: Mapping[str, bool] = {}
+        if self._has_past:
+            known = await self._ask(lambda: self._journal.known(self._key, [*recipients]))
+        for openid, recipient in recipients.items():
+            if seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (openid,)).rowcount == 0:
+                continue
+            if known.get(openid):
+                self._earlier += 1
+                continue
+            while len(self._out) >= RESULTS and not self._stopping:
+                self._room_to_tell.clear()
+                await self._room_to_tell.wait()
             if self._stopping:
                 return
-            self._seen += 1
-            if recipient.openid in seen:
-                continue
-            seen.add(recipient.openid)
             message = await self._sender.prepare(recipient)
-            await self._emit(Result(recipient.openid, Outcome.SKIPPED if message is None else Outcome.PLANNED))
+            self._emit(self._result(openid, Outcome.SKIPPED if message is None else Outcome.PLANNED))
 
     async def _send_all(self) -> None:
         self._started = self._clock()
-        helpers = [asyncio.create_task(self._read_source()), asyncio.create_task(self._show_life())]
-        workers = [asyncio.create_task(self._send_each()) for _ in range(self._pace.concurrency)]
+        self._workers = [asyncio.create_task(self._send_each()) for _ in range(self._pace.concurrency)]
+        helpers = (self._read_source(), self._sift(), self._show_life())
+        self._tasks = {*self._workers, *map(asyncio.create_task, helpers)}
         try:
             await self._keep_the_books()
-        except BaseException:
-            for worker in workers:
-                worker.cancel()
-            raise
         finally:
-            for helper in helpers:
-                helper.cancel()
-            for _ in workers:
-                self._ready.put_nowait(None)
-            await asyncio.gather(*helpers, *workers, return_exceptions=True)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._end is not None:
+                self._end.cancel()
+            await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        """Write down what is left to be, and end the lease: whoever continues need not wait for it."""
+        self._drop_unstarted()
+        results, self._results = self._results, []
+        try:
+            await self._journal.exchange(
+                self._key, owner=self._owner, lease=0.0, results=results, releases=self._releases
+            )
+        except JournalError as error:
+            self._failure = self._failure or error
+            return
+        for result in results:
+            self._emit(result)
 
     # ---- the source
 
     async def _read_source(self) -> None:
-        """Read ahead, a chunk at a time, and pass over whom the journal knows."""
+        """Read ahead, as far as there is room."""
         try:
-            chunk: dict[str, Recipient] = {}
-            async for recipient in _recipients(self._source):
-                if self._stopping:
-                    return
-                self._seen += 1
-                chunk.setdefault(recipient.openid, recipient)
-                if len(chunk) >= CHUNK:
-                    await self._sift(chunk)
-                    chunk = {}
-            await self._sift(chunk)
-        except asyncio.CancelledError:
-            raise
+            async with aclosing(recipients_of(self._source)) as recipients:
+                async for recipient in recipients:
+                    self._seen += 1
+                    if not self._read:
+                        self._has_read.set()
+                    self._read.setdefault(recipient.openid, recipient)
+                    while len(self._read) >= CHUNK:
+                        self._room_to_read.clear()
+                        await self._room_to_read.wait()
         except Exception as error:  # noqa: BLE001 - the user's source can raise anything
             self._stop(error)
         finally:
             self._source_ended = True
+            self._has_read.set()
+
+    async def _next_recipients(self) -> dict[str, Recipient]:
+        """Wait for what was read, and take it: a whole chunk from a fast source, single ones from a slow one.
+
+        Returns:
+            What was read; nothing at the end.
+        """
+        while not self._read and not self._source_ended:
+            self._has_read.clear()
+            await self._has_read.wait()
+        taken, self._read = self._read, {}
+        self._room_to_read.set()
+        return {} if self._stopping else taken
+
+    async def _sift(self) -> None:
+        """Pass over whom the journal knows."""
+        try:
+            while recipients := await self._next_recipients():
+                await self._sort_in(recipients)
+                self._wake.set()
+                while len(self._waiting) >= CHUNK and not self._stopping:
+                    self._room_to_sift.clear()
+                    await self._room_to_sift.wait()
+        except Exception as error:  # noqa: BLE001 - the iteration raises it
+            self._stop(error)
+        finally:
+            self._sifted = True
             self._wake.set()
 
-    async def _sift(self, chunk: dict[str, Recipient]) -> None:
-        known = await self._journal.known(self._key, list(chunk)) if chunk else {}
-        for openid, recipient in chunk.items():
+    async def _sort_in(self, recipients: dict[str, Recipient]) -> None:
+        """Put each where it belongs: it waits for a worker, it is in flight, or it is settled."""
+        known = await self._ask(lambda: self._journal.known(self._key, [*recipients]))
+        fresh: list[Recipient] = []
+        for openid, recipient in recipients.items():
             settled = known.get(openid)
             if settled is None:
-                self._waiting.append(recipient)
+                fresh.append(recipient)
             elif settled:
                 self._earlier += 1
             else:
                 self._deferred[openid] = recipient
-        self._wake.set()
-        while len(self._waiting) >= CHUNK and not self._stopping:
-            self._room_to_read.clear()
-            await self._room_to_read.wait()
+        if self._shared:  # in another order than the other process, so that the two seldom want the same
+            random.shuffle(fresh)
+        self._waiting.extend(fresh)
 
     # ---- the books
 
@@ -316,150 +483,265 @@ class Run:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._stopping:
+                self._drop_unstarted()
+            elif self._stale:
+                await self._look_again()
+            # Those in doubt come first: for them there is only a while.
+            rescue = bool(self._deferred) and not self._stopping and self._clock() >= self._look_at
+            if rescue and self._room > 0 and not await self._rescue([*self._deferred]):
+                self._look_at, rescue = self._clock() + HEARTBEAT, False
             results, self._results = self._results, []
             releases, self._releases = self._releases, []
-            claims = self._next_claims()
+            claims = [] if rescue else self._next_claims()
             if claims or results or releases:
-                await self._exchange(claims, results, releases)
                 self._wake.set()
-                continue
+                await self._exchange(claims, results, releases)
             if len(self._deferred) > DEFERRED:
                 await self._look_up_deferred()
-            if self._in_flight:
+            if self._in_flight or self._wake.is_set():
                 continue
             if self._withheld:
-                self._results, self._withheld = self._withheld, []
-                self._wake.set()
-                continue
-            if self._stopping or (self._source_ended and not self._waiting and await self._nothing_is_left()):
+                self._end_withholding()
+            elif self._stopping or (self._sifted and not self._waiting and await self._nothing_is_left()):
                 return
 
+    def _drop_unstarted(self) -> None:
+        """Give back what was claimed and not begun."""
+        while not self._ready.empty():
+            item = self._ready.get_nowait()
+            self._in_flight -= 1
+            self._give_back(item)
+
+    def _give_back(self, item: _Item) -> None:
+        """Forget its claim, if certainly nothing was sent; otherwise it stays in flight for whoever continues."""
+        if not item.doubtful:
+            self._releases.append(item.recipient.openid)
+            self._wake.set()
+
+    @property
+    def _room(self) -> int:
+        """How many more may be in flight."""
+        # Where nothing can be asked for again, each claim that was never begun would have to count as unknown.
+        most = self._pace.concurrency + (AHEAD if self._sender.deduplicates else 0)
+        if self._pace.per_second is not None:
+            most = min(most, max(1, int(self._pace.per_second * AHEAD_SECONDS)))
+        return most - self._in_flight
+
     def _next_claims(self) -> list[Recipient]:
-        if self._stopping:
-            while not self._ready.empty():  # claimed and never begun
-                item = self._ready.get_nowait()
-                if item is not None:
-                    self._in_flight -= 1
-                    if not item.doubtful:
-                        self._releases.append(item.recipient.openid)
-                        self._wake.set()
+        if self._stopping or len(self._out) >= RESULTS or self._clock() < self._quiet_until:
             return []
-        ahead = min(AHEAD, self._pace.concurrency)
-        room = ahead + self._pace.concurrency - self._in_flight
-        claims = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))] if room > 0 else []
+        self._next_poll = POLL[0] if self._waiting else self._next_poll
+        claims = [self._waiting.popleft() for _ in range(min(self._room, len(self._waiting)))]
         if len(self._waiting) < CHUNK:
-            self._room_to_read.set()
+            self._room_to_sift.set()
         return claims
 
-    async def _exchange(self, claims: Sequence[Recipient], results: Sequence[Result], releases: Sequence[str]) -> None:
-        asked_at = self._clock()
-        answers = await self._journal.exchange(
-            self._key,
-            owner=self._owner,
-            lease=LEASE,
-            claims=[recipient.openid for recipient in claims],
-            results=results,
-            releases=releases,
-        )
-        self._lease_until = asked_at + LEASE
-        for recipient, claim in zip(claims, answers, strict=True):
-            if claim.mine:
-                self._in_flight += 1
-                self._ready.put_nowait(_Item(recipient, asked_at, doubtful=False))
-            else:
-                self._deferred[recipient.openid] = recipient
-        for result in results:
-            await self._emit(result)
+    async def _exchange(self, claims: Sequence[Recipient], results: Sequence[Result], releases: list[str]) -> None:
+        owner, epoch, asked_at = self._whoever_we_are()
+        names = [recipient.openid for recipient in claims]
 
-    async def _emit(self, result: Result) -> None:
+        async def attempt() -> Sequence[bool]:
+            nonlocal releases
+            try:
+                answers = await self._journal.exchange(
+                    self._key, owner=owner, lease=LEASE, claims=names, results=results, releases=releases
+                )
+            except JournalError:
+                # Perhaps it was done and only the answer is missing. Giving the claims back first makes it repeatable.
+                releases = [*releases, *names]
+                raise
+            return [claim.mine for claim in answers]
+
+        try:
+            mine = await self._ask(attempt)
+        except JournalError:
+            self._results[:0] = results
+            self._releases[:0] = releases
+            raise
+        holds = self._renewed(epoch, asked_at)
+        lost = 0
+        for recipient, is_mine in zip(claims, mine, strict=True):
+            if is_mine and holds:
+                self._in_flight += 1
+                self._ready.put_nowait(_Item(recipient, epoch))
+            else:
+                lost += 1
+                self._deferred[recipient.openid] = recipient
+        if lost and not self._shared:
+            self._shared = True
+            random.shuffle(self._waiting)
+        self._stale = self._stale or 2 * lost > len(claims)
+        for result in results:
+            self._emit(result)
+
+    def _emit(self, result: Result) -> None:
         self._outcomes[result.outcome] = self._outcomes.get(result.outcome, 0) + 1
-        await self._out.put(result)
+        self._out.append(result)
+        self._news.set()
+
+    async def _look_again(self) -> None:
+        """Another process is ahead: of those that wait here, many are its own by now."""
+        self._stale = False
+        waiting = {recipient.openid: recipient for recipient in self._waiting}
+        self._waiting.clear()
+        if waiting:
+            await self._sort_in(waiting)
+        self._wake.set()
+
+    async def _ask(self, verb: Callable[[], Awaitable[T]]) -> T:
+        """Ask the journal, and again for a while if it fails: a Redis that changes its master is back in seconds."""
+        ends, wait = self._clock() + JOURNAL_PATIENCE, JOURNAL_WAIT
+        while True:
+            try:
+                return await verb()
+            except JournalError as error:
+                if self._stopping or self._clock() + wait >= ends:
+                    raise
+                logger.warning("%s: the journal failed, next attempt in %.1f s: %s", self._key.name, wait, error)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, BACKOFF[1])
+
+    # ---- the lease
 
     async def _show_life(self) -> None:
         """Renew the lease, however long the iteration or the platform keeps us waiting."""
         while True:
             await asyncio.sleep(HEARTBEAT)
-            asked_at = self._clock()
+            owner, epoch, asked_at = self._whoever_we_are()
             try:
-                await self._journal.exchange(self._key, owner=self._owner, lease=LEASE)
-            except WxmpError as error:
+                await self._journal.exchange(self._key, owner=owner, lease=LEASE)
+            except JournalError as error:
                 logger.warning("%s: no sign of life could be given: %s", self._key.name, error)
             else:
-                self._lease_until = asked_at + LEASE
+                self._renewed(epoch, asked_at)
             self._wake.set()
+
+    def _whoever_we_are(self) -> tuple[str, int, float]:
+        """Return owner, epoch and time for the next step. A lease that has ended is never renewed: it is another's."""
+        now = self._clock()
+        if self._epoch == 0 or now >= self._lease_until > float("-inf"):
+            self._become_another()
+        return self._owner, self._epoch, now
+
+    def _become_another(self) -> None:
+        """Begin under a new name; what was claimed under the old one is taken over like anybody's."""
+        self._owner = uuid.uuid4().hex[:16]
+        self._epoch += 1
+        self._lease_until = float("-inf")
+
+    def _renewed(self, epoch: int, asked_at: float) -> bool:
+        """Note a renewal that was asked for at ``asked_at``; tells whether the lease held all the time."""
+        if epoch != self._epoch:
+            return False
+        if self._clock() >= self._lease_until > float("-inf"):
+            # The renewal may have come after the end: then somebody may have taken over in between.
+            self._become_another()
+            return False
+        self._lease_until = max(self._lease_until, asked_at + LEASE)
+        return True
 
     # ---- recipients that were in flight elsewhere
 
     async def _look_up_deferred(self) -> None:
         """Forget those that were settled meanwhile, and put those back that were released."""
-        openids = list(self._deferred)
+        openids = [*self._deferred]
         for start in range(0, len(openids), CHUNK):
             part = openids[start : start + CHUNK]
-            known = await self._journal.known(self._key, part)
-            for openid in part:
-                settled = known.get(openid)
-                if settled is None:
-                    self._waiting.append(self._deferred.pop(openid))
-                elif settled:
-                    self._earlier += 1
-                    del self._deferred[openid]
+            await self._sort_in({openid: self._deferred.pop(openid) for openid in part})
+        self._wake.set()
+
+    async def _rescue(self, openids: list[str] | None) -> bool:
+        """Take over from processes that died, while their messages can still be asked for again."""
+        room = self._room
+        if room <= 0 or openids == []:
+            return False
+        owner, epoch, asked_at = self._whoever_we_are()
+        try:
+            doubts = await self._journal.take_over(self._key, owner=owner, lease=LEASE, openids=openids, limit=room)
+        except JournalError as error:
+            # Perhaps they are ours now and nobody knows which: another name finds them when this one's lease has ended.
+            logger.warning("%s: the journal failed: %s", self._key.name, error)
+            self._become_another()
+            return True
+        holds = self._renewed(epoch, asked_at)
+        now = self._clock()
+        for doubt in doubts:
+            recipient = self._deferred.pop(doubt.openid, None)
+            if recipient is not None and not holds:
+                self._deferred[doubt.openid] = recipient
+            elif recipient is None or doubt.age >= WINDOW or not self._sender.deduplicates:
+                why = "no longer among the recipients" if recipient is None else "its answer was lost"
+                self._results.append(self._result(doubt.openid, Outcome.UNKNOWN, errmsg=why))
+            else:
+                self._in_flight += 1
+                self._ready.put_nowait(_Item(recipient, epoch, since=now - doubt.age, doubtful=True))
+        if doubts:
+            self._wake.set()
+        return bool(doubts)
 
     async def _nothing_is_left(self) -> bool:
         """Look after what others left in flight; tells whether nothing of it is left."""
         await self._look_up_deferred()
-        self._wake.set()
         if self._waiting:
             return False
-        mine = list(self._deferred) if self._partial else None
-        if mine == []:
-            return True
-        doubts = await self._journal.take_over(
-            self._key, owner=self._owner, lease=LEASE, openids=mine, limit=self._pace.concurrency
-        )
-        now = self._clock()
-        for doubt in doubts:
-            recipient = self._deferred.pop(doubt.openid, None)
-            if recipient is None or doubt.age >= WINDOW or not self._sender.deduplicates:
-                why = "no longer among the recipients" if recipient is None else "its answer was lost"
-                self._results.append(self._result(doubt.openid, Outcome.UNKNOWN, errmsg=why))
-                continue
-            self._in_flight += 1
-            self._ready.put_nowait(_Item(recipient, now - doubt.age, doubtful=True))
-        if doubts:
+        if await self._rescue([*self._deferred] if self._partial else None):
             return False
-        patience = await self._journal.others(self._key, owner=self._owner)
-        if not self._deferred and (patience is None or self._partial):
+        patience = None
+        if not self._partial or self._deferred:
+            patience = await self._ask(lambda: self._journal.others(self._key, owner=self._owner))
+        if not self._deferred and patience is None:
             return True
-        await asyncio.sleep(min(max(patience or 0.0, 0.1), 1.0))
+        with suppress(_StopError):
+            await self._pause(self._next_poll)
+        self._next_poll = min(2 * self._next_poll, POLL[1])
         return False
 
     # ---- the messages
 
     async def _send_each(self) -> None:
-        while (item := await self._ready.get()) is not None:
-            openid = item.recipient.openid
+        while True:
+            item = await self._ready.get()
             try:
-                result = await self._deliver(item)
-                if self._taken:
-                    self._results += self._withheld
-                    self._withheld.clear()
-                withheld = result.outcome is Outcome.REFUSED and not self._taken
-                (self._withheld if withheld else self._results).append(result)
-                if len(self._withheld) >= HOPELESS:
-                    raise _StopError(self._hopeless(result))
+                await self._settle(item)
             except _StopError as stop:
-                if not item.doubtful:
-                    self._releases.append(openid)
+                self._give_back(item)
                 self._stop(stop.cause)
             except _LapsedError:
                 # Whoever took over sends it, or this process does after its old lease has been seen to end.
-                self._owner = secrets.token_hex(8)
-                self._deferred[openid] = item.recipient
+                self._deferred[item.recipient.openid] = item.recipient
             except Exception as error:  # noqa: BLE001 - of the user's function that makes the data
-                self._releases.append(openid)
+                self._give_back(item)
                 self._stop(error)
-            self._in_flight -= 1
-            self._wake.set()
+            finally:
+                self._in_flight -= 1
+                self._wake.set()
+
+    async def _settle(self, item: _Item) -> None:
+        result = await self._deliver(item)
+        if result.outcome is not Outcome.REFUSED or self._taken or not _is_ours(result.errcode):
+            self._results.append(result)
+            return
+        self._withheld.append(result)
+        if self._wrong:
+            return
+        if len(self._withheld) >= HOPELESS:
+            counts = await self._ask(lambda: self._journal.counts(self._key))
+            if any(counts.get(outcome) for outcome in _TAKEN):  # in an earlier run, or elsewhere
+                self._taken = True
+                self._end_withholding()
+            else:
+                self._wrong = True
+                self._stop(self._hopeless(result))
+
+    def _end_withholding(self) -> None:
+        """Write the early refusals down; or forget them, if it was the run that was refused."""
+        withheld, self._withheld = self._withheld, []
+        if self._wrong:
+            self._releases += [result.openid for result in withheld]
+        else:
+            self._results += withheld
+        self._wake.set()
 
     async def _deliver(self, item: _Item) -> Result:
         openid = item.recipient.openid
@@ -471,55 +753,84 @@ class Run:
         wait = BACKOFF[0]
         while True:
             await self._may_send(item)
+            now = self._clock()
+            if item.since is None:
+                item.since = now
+            elif now - item.since >= WINDOW:
+                return self._result(openid, Outcome.UNKNOWN, errmsg="its answer was lost")
             try:
-                msg_id = await self._sender.send(openid, message, key)
+                msg_id = await self._attempt(item, openid, message, key)
             except APIError as error:
-                pause = self._after_refusal(item, error)
-                if pause is None:
+                if not self._can_be_repeated(item, error):
                     outcome = Outcome.UNKNOWN if item.doubtful else Outcome.REFUSED
                     return self._result(openid, outcome, errcode=error.errcode, errmsg=error.errmsg)
-                wait = max(wait, pause)
-            except (TransportError, ReplyError) as error:
-                item.doubtful = item.doubtful or error.maybe_acted
-                self._after_silence(item, error)
+            except (TransportError, ReplyError, TokenStoreError) as error:
+                self._note_silence(error)
             else:
-                self._taken, self._got_through_at = True, self._clock()
+                self._silent_since = None
+                if not self._taken:
+                    self._taken = True
+                    self._end_withholding()
                 return self._result(openid, Outcome.ACCEPTED, msg_id=msg_id)
-            if item.doubtful and (not self._sender.deduplicates or self._clock() + wait - item.claimed_at >= WINDOW):
+            if not item.doubtful:
+                item.since = None
+            elif not self._sender.deduplicates or self._clock() + wait - item.since >= WINDOW:
                 return self._result(openid, Outcome.UNKNOWN, errmsg="its answer was lost")
-            await self._pause(wait)
+            await self._pause(random.uniform(0.5, 1.0) * wait)
             wait = min(2 * wait, BACKOFF[1])
 
-    def _after_refusal(self, item: _Item, error: APIError) -> float | None:
-        """Return the seconds until the next attempt; ``None``: this recipient is settled."""
+    async def _attempt(self, item: _Item, openid: str, message: Message, key: str) -> int | None:
+        """Send once. Whatever ends it without a clear word leaves the item in doubt."""
+        before, item.doubtful = item.doubtful, True
+        try:
+            async with asyncio.timeout(ATTEMPT):
+                msg_id = await self._sender.send(openid, message, key)
+        except TimeoutError:
+            raise TimedOutError(f"no answer within {ATTEMPT:g} s", endpoint=self._sender.endpoint) from None
+        except (TransportError, ReplyError) as error:
+            item.doubtful = before or (error.maybe_acted and error.endpoint in ("", self._sender.endpoint))
+            raise
+        except APIError as error:
+            busy = lookup(error.errcode).kind == "busy" and error.endpoint in ("", self._sender.endpoint)
+            item.doubtful = before or busy
+            raise
+        except WxmpError:  # ours: the store of the tokens failed, or the arguments cannot work
+            item.doubtful = before
+            raise
+        return msg_id
+
+    def _can_be_repeated(self, item: _Item, error: APIError) -> bool:
+        """Tell whether the refusal passes; it ends the run if it is not about this recipient."""
         entry = lookup(error.errcode)
-        self._got_through_at = self._clock()
-        if entry.kind == "rate":
-            if entry.scope in ("second", "minute"):
-                self._quiet_until = max(self._quiet_until, self._clock() + (1.0 if entry.scope == "second" else 5.0))
-                return 0.0
-            if entry.scope == "item":
-                return None
-            raise _StopError(error)
         if entry.kind == "busy":
-            item.doubtful = True
-            return 0.0
-        if entry.kind in ("token", "account", "permission", "not_found"):
+            self._note_silence(error)
+            return True
+        self._silent_since = None
+        if entry.kind == "rate" and entry.scope in ("second", "minute"):
+            pause = 1.0
+            if entry.scope == "minute":  # the counter is filled again at the next full minute
+                pause = MINUTE - self._wall_clock() % MINUTE + random.uniform(*SPREAD)
+            logger.info("%s: too fast for the platform (%d), silent for %.0f s", self._key.name, error.errcode, pause)
+            self._quiet_until = max(self._quiet_until, self._clock() + pause)
+            return True
+        if entry.kind in ("token", "account", "permission", "not_found") or (
+            entry.kind == "rate" and entry.scope != "item"
+        ):
             raise _StopError(error)
-        return None
+        if error.endpoint not in ("", self._sender.endpoint):  # a token could not be had: nothing of this recipient's
+            raise _StopError(error)
+        return False
 
     def _hopeless(self, last: Result) -> APIError:
-        self._releases += [result.openid for result in self._withheld]
-        self._withheld.clear()
-        error = api_error(last.errcode, last.errmsg, endpoint=self._sender.fingerprint)
+        error = api_error(last.errcode, last.errmsg, endpoint=self._sender.endpoint)
         error.add_note(f"the first {HOPELESS} messages were all refused, this is the last refusal; none was sent")
         return error
 
-    def _after_silence(self, item: _Item, error: TransportError | ReplyError) -> None:
+    def _note_silence(self, error: WxmpError) -> None:
         now = self._clock()
-        if self._got_through_at is None:
-            self._got_through_at = now
-        if now - self._got_through_at > PATIENCE:
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since > PATIENCE:
             raise _StopError(error)
         logger.info("%s: a message did not get through (%s)", self._key.name, type(error).__name__)
 
@@ -531,27 +842,27 @@ class Run:
                 break
             if await self._has_room():
                 break
-        if self._clock() >= self._lease_until:
+        if item.epoch != self._epoch or self._clock() >= self._lease_until:
             raise _LapsedError
 
     async def _has_room(self) -> bool:
         async with self._asking:
+            await self._pause(0.0)
             if not self._granted:
                 # As many as a tenth of a second holds: fewer round trips, and a fair share for other processes.
-                wanted = max(1, int((self._pace.per_second or 10.0 * self._pace.concurrency) / 10.0))
-                answer = await self._journal.allow(
-                    self._key.appid,
-                    wanted=wanted,
-                    per_second=self._pace.per_second,
-                    per_day=self._pace.per_day,
+                share = (self._pace.per_second or 10.0 * self._pace.concurrency) / 10.0
+                answer = await self._ask(
+                    lambda: self._journal.allow(
+                        self._key.appid,
+                        wanted=max(1, min(int(share), self._in_flight)),
+                        per_second=self._pace.per_second,
+                        per_day=self._pace.per_day,
+                    )
                 )
                 if not answer.granted:
                     if answer.day_is_over:
-                        raise _StopError(
-                            ConfigError(
-                                "the messages of today (per_day) are used up; continue tomorrow", field="per_day"
-                            )
-                        )
+                        message = "the messages of today (per_day) are used up; continue tomorrow"
+                        raise _StopError(ConfigError(message, field="per_day"))
                     await self._pause(answer.wait)
                     return False
                 self._granted = answer.granted
@@ -560,9 +871,10 @@ class Run:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not beyond the end of the run."""
-        ends = self._clock() + seconds
-        while not self._stopping and (left := ends - self._clock()) > 0:
-            await asyncio.sleep(min(left, 0.5))
+        if seconds > 0 and not self._stopping:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stopped.wait()
         if self._stopping:
             raise _StopError
 
@@ -572,13 +884,18 @@ class Run:
         return Result(openid, outcome, msg_id, self._key.client_msg_id(openid), errcode, errmsg)
 
 
-async def _recipients(
+def _is_ours(errcode: int) -> bool:
+    """Tell whether a refusal can be the fault of the run, and not of its recipient."""
+    return lookup(errcode).kind in ("argument", "other")
+
+
+async def recipients_of(
     source: AsyncIterable[Recipient | str] | Iterable[Recipient | str],
 ) -> AsyncGenerator[Recipient, None]:
     """Yield the recipients of a source, whatever it is made of."""
     if isinstance(source, str | bytes):
         raise ConfigError("recipients is one text; put the openid in a list", field="recipients")
-    if hasattr(source, "__aiter__"):
+    if isinstance(source, AsyncIterable):
         async for given in source:
             yield _recipient(given)
     else:
@@ -591,6 +908,7 @@ async def _recipients(
 def _recipient(given: object) -> Recipient:
     if isinstance(given, str):
         given = Recipient(given)
-    if not isinstance(given, Recipient) or not isinstance(given.openid, str) or not given.openid.strip():
+    openid: object = given.openid if isinstance(given, Recipient) else None
+    if not isinstance(given, Recipient) or not isinstance(openid, str) or not openid.strip():
         raise ConfigError("recipients must give openids or Recipient records, none of them empty", field="recipients")
     return given

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from wxmp.broadcast.records import Outcome, Result, RunKey
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from types import TracebackType
 
-__all__ = ["WINDOW", "Allowance", "Claim", "Doubt", "Journal"]
+    from wxmp.broadcast.records import Outcome, Result, RunKey
+
+__all__ = ["EVENT_EARLY", "EVENT_LIFE", "WINDOW", "Allowance", "Claim", "Doubt", "Journal", "batch"]
 
 #: Seconds for which the platform knows a de-duplication key, less a margin for clocks and for the call itself.
 WINDOW: Final = 600.0 - 60.0
+#: Seconds for which the event of a message whose answer was lost may lie behind its claim.
+EVENT_LIFE: Final = 86_400.0
+#: Seconds that it may lie before it: the platform's times are whole seconds.
+EVENT_EARLY: Final = 1.0
+#: Shortest part of a second that is granted at once.
+TENTH: Final = 0.1
 
 
 @attrs.frozen
@@ -34,6 +40,7 @@ class Doubt:
 
     openid: str
     #: Seconds since it was first claimed; beyond :data:`WINDOW` it must not be sent again.
+    #: Infinite if nobody can tell, because the clock was set back.
     age: float
 
 
@@ -48,13 +55,20 @@ class Allowance:
     day_is_over: bool = False
 
 
+def batch(per_second: float) -> float:
+    """Return how many messages a rate may be ahead of itself: a tenth of a second's, at least one."""
+    return max(1.0, per_second * TENTH)
+
+
 class Journal(ABC):
     """The memory of bulk sends.
 
     A recipient of a run is in one of three states: unknown to the journal; *in flight* (claimed by an owner, first at a
     time that never changes afterwards); settled with an :class:`~wxmp.broadcast.Outcome`. What a verb returns is
     durable: it survives the death of the process that asked. Each verb is one atomic step on its backend, raises
-    :class:`~wxmp.errors.JournalError` when the backend fails, and may be called by many processes at once.
+    :class:`~wxmp.errors.JournalError` when the backend fails, and may be called by many processes at once. A verb that
+    failed, or whose caller was cancelled, was carried out as a whole or not at all. A journal may be used from several
+    event loops one after the other, and again after :meth:`aclose`.
     """
 
     #: What stands in errors and logs.
@@ -64,13 +78,20 @@ class Journal(ABC):
     async def begin(self, run: RunKey, *, fingerprint: str) -> None:
         """Open a run, new or known.
 
+        Args:
+            run: The run.
+            fingerprint: What is sent. A run cannot be continued with something else.
+
         Raises:
-            ConfigError: The name belongs to a run of another template or another account.
+            ConfigError: The name belongs to a run that sends something else.
         """
 
     @abstractmethod
     async def known(self, run: RunKey, openids: Sequence[str]) -> Mapping[str, bool]:
-        """Return those of ``openids`` that the journal knows: true for settled, false for in flight."""
+        """Return those of ``openids`` that the journal knows: true for settled, false for in flight.
+
+        A run that was never begun knows nobody.
+        """
 
     @abstractmethod
     async def exchange(
@@ -88,13 +109,20 @@ class Journal(ABC):
         Args:
             run: The run.
             owner: Random id of the sending process. Its lease is renewed.
-            lease: Seconds after which a silent owner counts as dead.
+            lease: Seconds after which a silent owner counts as dead; 0 is a farewell.
             claims: Recipients to send to next; each becomes in flight unless the journal knows it already.
-            results: What became of earlier ones. A result whose event came first takes that event's outcome.
-            releases: Claimed ones that certainly were not sent: they are forgotten.
+            results: What became of earlier ones, whoever owns them by now. A result whose event came first takes that
+                event's outcome. The first result stands; only the word that a message *was* taken replaces one that
+                says that it was not, or that nobody knows. ``at`` and ``client_msg_id`` are not looked at.
+            releases: Claimed ones of this owner that certainly were not sent: they are forgotten.
 
         Returns:
-            One entry for each of ``claims``, in their order.
+            One entry for each of ``claims``, in their order. Of an openid that is named twice the first is the
+            caller's at most.
+
+        Raises:
+            JournalError: The run was not begun here, or is not there any more (a Redis server that lost its data).
+            ConfigError: An openid is not text that can be written (half a surrogate pair).
         """
 
     @abstractmethod
@@ -109,6 +137,12 @@ class Journal(ABC):
             lease: Seconds, as in :meth:`exchange`.
             openids: Only these; ``None``: whoever is there.
             limit: Most of them.
+
+        Returns:
+            Whom the caller owns from now on. Their age still counts from the first claim of all.
+
+        Raises:
+            JournalError: As for :meth:`exchange`.
         """
 
     @abstractmethod
@@ -117,18 +151,28 @@ class Journal(ABC):
 
     @abstractmethod
     async def allow(self, appid: str, *, wanted: int, per_second: float | None, per_day: int | None) -> Allowance:
-        """Ask for room under the limits of the account, which all runs and processes share."""
+        """Ask for room under the limits of the account, which all runs and processes share.
+
+        What is granted counts as sent. In any stretch of time at most ``per_second`` times its length is granted, and
+        :func:`batch` more. The day is that of Beijing; a call without ``per_day`` counts towards it as well.
+
+        Args:
+            appid: The account.
+            wanted: How many the caller could use now.
+            per_second: The limit of a second; ``None``: none.
+            per_day: The limit of a day; ``None``: none.
+        """
 
     @abstractmethod
     async def settle(self, appid: str, *, openid: str, msg_id: int | None, outcome: Outcome, at: float) -> bool:
         """Take in the event of a message: it ended with ``outcome`` at ``at`` (seconds since 1970).
 
-        The message is found by its number. One whose answer was lost has no number in the journal: then it is the
-        recipient's that is in flight or unknown and was claimed before ``at``, at most a day earlier. An event that
-        comes before its result is kept until then.
+        The message is found by its number and its recipient. If there is none, and the recipient is in flight, the
+        event is kept for the result. Otherwise it belongs to the message whose answer was lost: to the recipient's
+        latest that is unknown and was claimed before ``at``, at most a day earlier.
 
         Returns:
-            Whether it belonged to a run of this journal.
+            Whether it settled something or was kept.
         """
 
     @abstractmethod
@@ -137,7 +181,10 @@ class Journal(ABC):
 
     @abstractmethod
     def results(self, run: RunKey, *, outcome: Outcome | None = None) -> AsyncIterator[Result]:
-        """Iterate over what is settled, with flat memory; the order is the backend's."""
+        """Iterate over what is settled, with flat memory; the order is the backend's.
+
+        Results that are written meanwhile may come or not; none comes twice.
+        """
 
     async def aclose(self) -> None:  # noqa: B027 - nothing to release is a fine answer
         """Release what the journal itself opened. Safe to call twice."""

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -69,20 +69,20 @@ class Result:
     at: datetime | None = None
 
 
+def _run_name(_: object, attribute: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not value.strip() or len(value) > NAME_CHARS or not value.isprintable():
+        raise ConfigError(
+            f"name must be a printable text of 1 to {NAME_CHARS} characters: it is how a run is found again",
+            field=attribute.name,
+        )
+
+
 @attrs.frozen
 class RunKey:
     """One bulk send: the same name continues it, another one begins another."""
 
     appid: str
-    name: str = attrs.field()
-
-    @name.validator
-    def _check(self, attribute: attrs.Attribute[str], value: object) -> None:
-        if not isinstance(value, str) or not value.strip() or len(value) > NAME_CHARS or not value.isprintable():
-            raise ConfigError(
-                f"name must be a printable text of 1 to {NAME_CHARS} characters: it is how a run is found again",
-                field="name",
-            )
+    name: str = attrs.field(validator=_run_name)
 
     def client_msg_id(self, openid: str) -> str:
         """Return the de-duplication key of a recipient.
@@ -93,11 +93,16 @@ class RunKey:
         return hashlib.sha256(f"{self.appid}\n{self.name}\n{openid}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _limit(_: object, attribute: attrs.Attribute[float | None], value: object) -> None:
+def _limit(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None:
         return
     if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
         raise ConfigError(f"{attribute.name} must be a number above 0, or None for no limit", field=attribute.name)
+
+
+def _concurrency(_: object, attribute: attrs.Attribute[int], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_CONCURRENCY:
+        raise ConfigError(f"concurrency must be 1 to {MOST_CONCURRENCY}", field=attribute.name)
 
 
 @attrs.frozen
@@ -105,16 +110,11 @@ class Pace:
     """How fast a run sends (发送速度). Limits hold for the account, over all processes that share the journal."""
 
     #: Messages in flight at once, in this process.
-    concurrency: int = attrs.field(default=20)
+    concurrency: int = attrs.field(default=20, validator=_concurrency)
     #: Most messages a second; ``None``: as fast as the answers come.
     per_second: float | None = attrs.field(default=None, validator=_limit)
     #: Most messages a day (Beijing time); ``None``: up to the platform's own limit.
     per_day: int | None = attrs.field(default=None, validator=_limit)
-
-    @concurrency.validator
-    def _check(self, attribute: attrs.Attribute[int], value: object) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_CONCURRENCY:
-            raise ConfigError(f"concurrency must be 1 to {MOST_CONCURRENCY}", field="concurrency")
 
 
 @attrs.frozen

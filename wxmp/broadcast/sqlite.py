@@ -7,17 +7,23 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from wxmp.broadcast.journal import Allowance, Claim, Doubt, Journal
+import attrs
+
+from wxmp.broadcast.journal import EVENT_EARLY, EVENT_LIFE, Allowance, Claim, Doubt, Journal, batch
 from wxmp.broadcast.records import Outcome, Result, RunKey
 from wxmp.errors import ConfigError, JournalError
+from wxmp.tokens.file import Clock, host_clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
 __all__ = ["SQLiteJournal"]
 
@@ -25,64 +31,183 @@ T = TypeVar("T")
 
 #: Seconds to wait for another process that is writing.
 BUSY: Final = 10.0
+#: Seconds between two looks whether it still is: half as many again each time, from the first to the second.
+NAP: Final = (0.0005, 0.01)
 #: Names in one question. SQLite takes 32,766 and more; smaller ones share the file better.
 NAMES: Final = 500
 #: Rows that are read at once.
 ROWS: Final = 500
-#: Seconds for which the event of a message without a result is kept, and may lie behind its claim.
-EVENT_LIFE: Final = 86_400.0
+#: Characters of an error text that are kept.
+ERRMSG_CHARS: Final = 200
 #: The platform's days.
 BEIJING: Final = timezone(timedelta(hours=8))
+#: Shortest wait that is recommended, in seconds: less is a busy loop.
+WAIT_MIN: Final = 0.001
+#: What SQLite can hold in a number.
+NUMBER_MAX: Final = 2**63 - 1
+#: "wxmp", so that a file of another program is known as one.
+APPLICATION: Final = 0x77786D70
 VERSION: Final = 1
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS run (
+# wall, tick and clock are one moment on two clocks, see _Moment.
+_SCHEMA: Final = f"""
+CREATE TABLE run (
   id INTEGER PRIMARY KEY, appid TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, UNIQUE (appid, name)
 );
-CREATE TABLE IF NOT EXISTS recipient (
-  run INTEGER NOT NULL, openid TEXT NOT NULL, outcome TEXT, owner TEXT, wall REAL NOT NULL, boot REAL NOT NULL,
-  boot_id TEXT NOT NULL, msg_id INTEGER, errcode INTEGER NOT NULL DEFAULT 0, errmsg TEXT NOT NULL DEFAULT '',
+CREATE TABLE recipient (
+  run INTEGER NOT NULL, openid TEXT NOT NULL, outcome TEXT, owner TEXT, wall REAL NOT NULL, tick REAL NOT NULL,
+  clock TEXT NOT NULL, msg_id INTEGER, errcode INTEGER NOT NULL DEFAULT 0, errmsg TEXT NOT NULL DEFAULT '',
   at REAL, PRIMARY KEY (run, openid)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS in_flight ON recipient (run, owner) WHERE outcome IS NULL;
-CREATE INDEX IF NOT EXISTS message ON recipient (msg_id) WHERE msg_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS doubtful ON recipient (openid) WHERE outcome IS NULL OR outcome = 'unknown';
-CREATE TABLE IF NOT EXISTS owner (id TEXT PRIMARY KEY, wall REAL NOT NULL, boot REAL NOT NULL, boot_id TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS event (
-  appid TEXT NOT NULL, msg_id INTEGER NOT NULL, outcome TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (appid, msg_id)
+CREATE INDEX in_flight ON recipient (run, owner) WHERE outcome IS NULL;
+CREATE TABLE owner (
+  id TEXT PRIMARY KEY, lease REAL NOT NULL, wall REAL NOT NULL, tick REAL NOT NULL, clock TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE event (
+  run INTEGER NOT NULL, openid TEXT NOT NULL, msg_id INTEGER, outcome TEXT NOT NULL, at REAL NOT NULL
 );
-CREATE TABLE IF NOT EXISTS allowance (
+CREATE INDEX event_of ON event (run, openid);
+CREATE TABLE allowance (
   appid TEXT PRIMARY KEY, level REAL NOT NULL, at REAL NOT NULL, day TEXT NOT NULL, used INTEGER NOT NULL
-);
+) WITHOUT ROWID;
+PRAGMA application_id={APPLICATION};
+PRAGMA user_version={VERSION};
 """
 
 
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
+@attrs.frozen
+class _Moment:
+    """A point in time on two clocks: the wall clock, which can be set, and the one of :class:`_Clocks`."""
+
+    wall: float
+    tick: float
+    #: Which clock ticked. Ticks of another one (the machine was started anew) cannot be compared.
+    clock: str
 
 
-class _Clock:
-    """Two clocks beside each other: the wall clock can be set back, the other begins anew with the machine."""
+class _Clocks:
+    """The wall clock, and the clock that all processes of this machine share and that nobody can set."""
 
-    def __init__(self) -> None:
-        self.boot_id = _boot_id()
+    def __init__(self, wall: Callable[[], float], clock: Clock | None) -> None:
+        self._wall = wall
+        self._clock = clock or host_clock(wall)
 
-    def now(self) -> tuple[float, float]:
-        if hasattr(time, "CLOCK_BOOTTIME"):
-            return time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
-        return time.time(), time.monotonic()
+    def now(self) -> _Moment:
+        return _Moment(self._wall(), self._clock.read(), self._clock.name)
 
-    def age(self, wall: float, boot: float, boot_id: str) -> float:
-        """Seconds since a moment that was written down; in doubt the longer time."""
-        now_wall, now_boot = self.now()
-        by_wall = now_wall - wall
-        if boot_id == self.boot_id and boot_id:
-            return max(by_wall, now_boot - boot)
-        # The machine was started anew and its clock stands before the moment: nobody knows, so it is long ago.
-        return by_wall if by_wall >= 0 else float("inf")
+    def age(self, of: _Moment) -> float:
+        """Return the seconds since a claim, in doubt too many: beyond its time nothing is sent again."""
+        now = self.now()
+        by_wall = now.wall - of.wall
+        if of.clock != now.clock or now.clock == "wall":
+            return by_wall if by_wall >= 0 else float("inf")
+        by_tick = now.tick - of.tick
+        return max(by_wall, by_tick) if by_tick >= 0 else float("inf")
+
+    def left(self, of: _Moment, lease: float) -> float:
+        """Return the seconds that a lease still runs; below 0: it has ended."""
+        now = self.now()
+        comparable = of.clock == now.clock
+        # The wall clock decides only where nothing better is known: setting it must not make the living dead.
+        left = lease - (now.tick - of.tick if comparable else now.wall - of.wall)
+        if left > 2 * lease:  # given by a clock that was set back by more than this since
+            return float("-inf")
+        return min(left, lease)
+
+
+class _File:
+    """The open file, and the one thread that touches it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="wxmp-journal")
+        self._connection: sqlite3.Connection | None = None
+        self._identity = (0, 0)
+
+    def submit(self, work: Callable[[sqlite3.Connection], T], *, write: bool) -> Future[T]:
+        return self._executor.submit(self._transaction, work, write=write)
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T], *, write: bool) -> T:
+        # SQLite's own way to wait sleeps for up to a tenth of a second, and the process that never sleeps gets the file
+        # again and again. Short naps share it better.
+        ends, nap = time.monotonic() + BUSY, NAP[0]
+        while True:
+            try:
+                return self._attempt(work, write=write)
+            except UnicodeEncodeError:
+                break
+            except (sqlite3.Error, OSError) as error:
+                code: int = getattr(error, "sqlite_errorcode", 0)
+                if code & 0xFF == sqlite3.SQLITE_BUSY and time.monotonic() < ends:
+                    time.sleep(nap)
+                    nap = min(nap * 1.5, NAP[1])
+                    continue
+                if code == sqlite3.SQLITE_NOTADB:
+                    raise _foreign() from error
+                raise JournalError(f"the journal's file failed: {error}", journal=SQLiteJournal.name) from error
+        raise ConfigError("an openid is not text that can be written down", field="openid")
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T], *, write: bool) -> T:
+        connection = self._connection or self._open()
+        if write:
+            self._look_whether_it_is_there()
+        connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            result = work(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            _roll_back(connection)
+            raise
+        return result
+
+    def _look_whether_it_is_there(self) -> None:
+        """Writing to a file that has lost its name succeeds, and nobody would ever read it."""
+        there = self._path.stat()
+        if (there.st_dev, there.st_ino) != self._identity:
+            raise JournalError("the journal's file was replaced while it was in use", journal=SQLiteJournal.name)
+
+    def _open(self) -> sqlite3.Connection:
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        there = self._path.stat()
+        if any((there.st_dev, there.st_ino) == file._identity for file in _INHERITED):  # noqa: SLF001 - same class
+            raise JournalError(
+                "the journal's file was open when this process was forked off, and SQLite does not survive that; "
+                "use the journal in the child only, or start the child afresh (spawn)",
+                journal=SQLiteJournal.name,
+            )
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._identity = connection, (there.st_dev, there.st_ino)
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make sure that the file is ours before anything in it is changed."""
+        new = _is_new(connection)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        if not new:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        if _is_new(connection):  # still: another process may have been faster
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+        connection.execute("COMMIT")
+
+    def close(self) -> Future[None]:
+        future = self._executor.submit(self._close)
+        self._executor.shutdown(wait=False)
+        return future
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
 
 
 class SQLiteJournal(Journal):
@@ -91,31 +216,41 @@ class SQLiteJournal(Journal):
     What was written is on the disk before anything is sent (``synchronous=FULL``), so that not even a power cut makes
     a message go out twice. The file holds openids, message numbers and error texts, no token and no content; it is
     made readable for its owner only. A network file system is no place for it: SQLite's locks do not hold there.
+    Setting the wall clock ends no lease; set forward, it makes claims look older, which is the safe side.
 
-    Args:
-        path: The file; made if it is not there. Its folder must exist.
-
-    Raises:
-        ConfigError: The path cannot work, or the file is of another program or another version.
+    A process that is forked off while the file is open cannot use it (``JournalError``); whoever forks workers lets
+    them use the journal first.
     """
 
     name = "sqlite"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        if not self._path.parent.is_dir() or self._path.is_dir():
+    def __init__(
+        self, path: str | os.PathLike[str], *, clock: Clock | None = None, wall: Callable[[], float] = time.time
+    ) -> None:
+        """Name the file. It is opened, and made if it is not there, with the first verb.
+
+        Args:
+            path: The file. Its folder must exist.
+            clock: Seconds that only grow and that all processes of the machine share; for tests. Default: since boot.
+            wall: Seconds since 1970; for tests.
+
+        Raises:
+            ConfigError: The path cannot work. With the first verb: the file is of another program or another version.
+        """
+        self._path = Path(path).absolute()
+        try:
+            fits = self._path.parent.is_dir() and (self._path.is_file() or not self._path.exists())
+        except OSError:
+            fits = False
+        if not fits or "\0" in str(self._path):
             raise ConfigError("journal must be a file in a folder that exists", field="journal")
-        self._clock = _Clock()
-        self._connection: sqlite3.Connection | None = None
-        self._executor: ThreadPoolExecutor | None = None
+        self._clocks = _Clocks(wall, clock)
         self._lock = threading.Lock()
-        self._runs: dict[RunKey, int] = {}
-        self._closed = False
+        self._file: _File | None = None
+        _ALL.add(self)
 
     def __repr__(self) -> str:
         return f"SQLiteJournal({str(self._path)!r})"
-
-    # ---- the file
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, write: bool = True) -> T:
         """Run ``work`` in the journal's own thread, in one transaction.
@@ -123,106 +258,61 @@ class SQLiteJournal(Journal):
         A cancelled caller does not end it: the transaction is whole, and the next one waits for it.
         """
         with self._lock:
-            if self._closed:
-                raise JournalError("the journal is closed", journal=self.name)
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, thread_name_prefix="wxmp-journal")
-            future = self._executor.submit(self._transaction, work, write=write)
+            if self._file is None:
+                self._file = _File(self._path)
+            future = self._file.submit(work, write=write)
         return await asyncio.wrap_future(future)
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], T], *, write: bool) -> T:
-        try:
-            connection = self._connection or self._open()
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise JournalError(f"the journal's file failed: {error}", journal=self.name) from error
-        return result
-
-    def _open(self) -> sqlite3.Connection:
-        if not self._path.exists():
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        try:
-            version, tables = connection.execute(
-                "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
-            ).fetchone()
-            if version not in (0, VERSION) or (version == 0 and tables):
-                raise ConfigError("journal is a file of another program or another version", field="journal")
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            if version == 0:
-                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        except sqlite3.DatabaseError:
-            connection.close()
-            raise
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        return connection
-
     async def aclose(self) -> None:
-        """Close the file. Safe to call twice."""
+        """Close the file. Safe to call twice; the journal may be used again afterwards."""
         with self._lock:
-            self._closed = True
-            executor, self._executor = self._executor, None
-        if executor is not None:
-            await asyncio.wrap_future(executor.submit(self._close))
-            executor.shutdown(wait=False)
+            file, self._file = self._file, None
+        if file is not None:
+            await asyncio.wrap_future(file.close())
 
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+    def _after_fork(self) -> None:
+        file, self._file = self._file, None
+        self._lock = threading.Lock()
+        if file is not None:
+            _INHERITED.append(file)
 
     # ---- the verbs
 
     async def begin(self, run: RunKey, *, fingerprint: str) -> None:
-        """Open a run; see :class:`~wxmp.broadcast.Journal`."""
+        """See :meth:`Journal.begin`."""
 
-        def work(db: sqlite3.Connection) -> tuple[int, str]:
+        def work(db: sqlite3.Connection) -> str:
             db.execute(
                 "INSERT OR IGNORE INTO run (appid, name, fingerprint) VALUES (?, ?, ?)",
                 (run.appid, run.name, fingerprint),
             )
-            number, known = db.execute(
-                "SELECT id, fingerprint FROM run WHERE appid = ? AND name = ?", (run.appid, run.name)
-            ).fetchone()
-            return number, known
+            row = db.execute("SELECT fingerprint FROM run WHERE appid = ? AND name = ?", (run.appid, run.name))
+            return str(row.fetchone()[0])
 
-        number, known = await self._do(work)
-        if known != fingerprint:
+        if await self._do(work) != fingerprint:
             raise ConfigError("name belongs to a run that sends something else; choose another one", field="name")
-        self._runs[run] = number
-
-    def _number(self, db: sqlite3.Connection, run: RunKey) -> int:
-        number = self._runs.get(run)
-        if number is None:
-            row = db.execute("SELECT id FROM run WHERE appid = ? AND name = ?", (run.appid, run.name)).fetchone()
-            if row is None:
-                return 0
-            number = self._runs[run] = row[0]
-        return number
 
     async def known(self, run: RunKey, openids: Sequence[str]) -> Mapping[str, bool]:
-        """Look recipients up; see :class:`~wxmp.broadcast.Journal`."""
+        """See :meth:`Journal.known`."""
+        if not openids:
+            return {}
 
         def work(db: sqlite3.Connection) -> dict[str, bool]:
-            number, found = self._number(db, run), {}
+            number, found = _number(db, run), dict[str, bool]()
             for start in range(0, len(openids), NAMES):
                 part = openids[start : start + NAMES]
-                rows = db.execute(
-                    f"SELECT openid, outcome IS NOT NULL FROM recipient WHERE run = ? AND openid IN ({_marks(part)})",  # noqa: S608 - question marks
+                named = f"FROM recipient WHERE run = ? AND openid IN ({','.join('?' * len(part))})"
+                # Counted first, because each row that comes over costs a change of threads: a run that is continued
+                # passes over whole parts that are settled, and a new one over parts that nobody knows.
+                known, settled = db.execute(
+                    f"SELECT count(*), coalesce(sum(outcome IS NOT NULL), 0) {named}",
                     (number, *part),
-                )
-                found.update({openid: bool(settled) for openid, settled in rows})
+                ).fetchone()
+                if settled == len(part):
+                    found.update(dict.fromkeys(part, True))
+                elif known:
+                    rows = db.execute(f"SELECT openid, outcome IS NOT NULL {named}", (number, *part))
+                    found.update({openid: bool(is_settled) for openid, is_settled in rows})
             return found
 
         return await self._do(work, write=False)
@@ -237,177 +327,168 @@ class SQLiteJournal(Journal):
         results: Sequence[Result] = (),
         releases: Sequence[str] = (),
     ) -> tuple[Claim, ...]:
-        """Record, release and claim; see :class:`~wxmp.broadcast.Journal`."""
+        """See :meth:`Journal.exchange`."""
 
         def work(db: sqlite3.Connection) -> tuple[Claim, ...]:
-            number = self._number(db, run)
-            wall, boot = self._clock.now()
-            self._renew(db, owner, lease)
+            number, now = _begun(db, run), self._clocks.now()
+            _renew(db, owner, lease, now)
             for result in results:
-                self._record(db, run, number, result, wall)
-            db.executemany(
-                "DELETE FROM recipient WHERE run = ? AND openid = ? AND owner = ? AND outcome IS NULL",
-                [(number, openid, owner) for openid in releases],
-            )
-            answers = []
+                _record(db, number, result, now)
+            for openid in releases:
+                gone = db.execute(
+                    "DELETE FROM recipient WHERE run = ? AND openid = ? AND owner = ? AND outcome IS NULL",
+                    (number, openid, owner),
+                )
+                if gone.rowcount:
+                    db.execute("DELETE FROM event WHERE run = ? AND openid = ?", (number, openid))
+            answers: list[Claim] = []
             for openid in claims:
                 made = db.execute(
-                    "INSERT OR IGNORE INTO recipient (run, openid, owner, wall, boot, boot_id) VALUES (?, ?, ?, ?, ?, ?)",
-                    (number, openid, owner, wall, boot, self._clock.boot_id),
+                    "INSERT OR IGNORE INTO recipient (run, openid, owner, wall, tick, clock) VALUES (?, ?, ?, ?, ?, ?)",
+                    (number, openid, owner, now.wall, now.tick, now.clock),
                 )
                 answers.append(Claim(openid, mine=made.rowcount == 1))
             return tuple(answers)
 
         return await self._do(work)
 
-    def _renew(self, db: sqlite3.Connection, owner: str, lease: float) -> None:
-        wall, boot = self._clock.now()
-        db.execute(
-            "INSERT OR REPLACE INTO owner (id, wall, boot, boot_id) VALUES (?, ?, ?, ?)",
-            (owner, wall + lease, boot + lease, self._clock.boot_id),
-        )
-
-    def _record(self, db: sqlite3.Connection, run: RunKey, number: int, result: Result, wall: float) -> None:
-        outcome, at = result.outcome, wall
-        if result.msg_id is not None and outcome is Outcome.ACCEPTED:
-            row = db.execute(
-                "DELETE FROM event WHERE appid = ? AND msg_id = ? RETURNING outcome, at", (run.appid, result.msg_id)
-            ).fetchone()
-            if row is not None:
-                outcome, at = Outcome(row[0]), row[1]
-        # What an event has settled meanwhile stays as it is, and so does what whoever took over has settled.
-        db.execute(
-            "UPDATE recipient SET outcome = ?, owner = NULL, msg_id = coalesce(?, msg_id), errcode = ?, errmsg = ?, at = ?"
-            " WHERE run = ? AND openid = ? AND (outcome IS NULL OR outcome = 'unknown')",
-            (outcome.value, result.msg_id, result.errcode, result.errmsg, at, number, result.openid),
-        )
-
-    def _dead_owners(self, db: sqlite3.Connection, number: int) -> list[tuple[str, float]]:
-        """Return the owners with recipients in flight, and the seconds their lease still runs."""
-        rows = db.execute(
-            "SELECT DISTINCT r.owner, o.wall, o.boot, o.boot_id FROM recipient r LEFT JOIN owner o ON o.id = r.owner"
-            " WHERE r.run = ? AND r.outcome IS NULL",
-            (number,),
-        ).fetchall()
-        return [
-            (owner, float("-inf") if wall is None else -self._clock.age(wall, boot, boot_id))
-            for owner, wall, boot, boot_id in rows
-        ]
-
     async def take_over(
         self, run: RunKey, *, owner: str, lease: float, openids: Sequence[str] | None, limit: int
     ) -> tuple[Doubt, ...]:
-        """Take over what dead owners left; see :class:`~wxmp.broadcast.Journal`."""
+        """See :meth:`Journal.take_over`."""
         wanted = None if openids is None else set(openids)
 
         def work(db: sqlite3.Connection) -> tuple[Doubt, ...]:
-            number = self._number(db, run)
-            self._renew(db, owner, lease)
+            number = _begun(db, run)
+            _renew(db, owner, lease, self._clocks.now())
             doubts: list[Doubt] = []
-            for dead, left in self._dead_owners(db, number):
+            for dead, left in self._leases(db, number):
                 if left > 0 or dead == owner:
                     continue
                 rows = db.execute(
-                    "SELECT openid, wall, boot, boot_id FROM recipient WHERE run = ? AND owner = ? AND outcome IS NULL",
+                    "SELECT openid, wall, tick, clock FROM recipient WHERE run = ? AND owner = ? AND outcome IS NULL",
                     (number, dead),
-                ).fetchall()
-                for openid, wall, boot, boot_id in rows:
-                    if len(doubts) < limit and (wanted is None or openid in wanted):
-                        db.execute(
-                            "UPDATE recipient SET owner = ? WHERE run = ? AND openid = ?", (owner, number, openid)
-                        )
-                        doubts.append(Doubt(openid, self._clock.age(wall, boot, boot_id)))
+                )
+                doubts += [
+                    Doubt(openid, self._clocks.age(_Moment(*claimed)))
+                    for openid, *claimed in rows
+                    if wanted is None or openid in wanted
+                ]
+            del doubts[max(limit, 0) :]
+            db.executemany(
+                "UPDATE recipient SET owner = ? WHERE run = ? AND openid = ?",
+                [(owner, number, doubt.openid) for doubt in doubts],
+            )
             return tuple(doubts)
 
         return await self._do(work)
 
+    def _leases(self, db: sqlite3.Connection, number: int) -> list[tuple[str, float]]:
+        """Return the owners of recipients in flight, and the seconds that their lease still runs."""
+        rows = db.execute(
+            "SELECT r.owner, o.lease, o.wall, o.tick, o.clock FROM"
+            " (SELECT DISTINCT owner FROM recipient WHERE run = ? AND outcome IS NULL) r"
+            " LEFT JOIN owner o ON o.id = r.owner",
+            (number,),
+        )
+        return [
+            (owner, float("-inf") if lease is None else self._clocks.left(_Moment(*renewed), lease))
+            for owner, lease, *renewed in rows.fetchall()
+        ]
+
     async def others(self, run: RunKey, *, owner: str) -> float | None:
-        """Return when the next owner can be dead; see :class:`~wxmp.broadcast.Journal`."""
+        """See :meth:`Journal.others`."""
 
         def work(db: sqlite3.Connection) -> float | None:
-            waits = [left for other, left in self._dead_owners(db, self._number(db, run)) if other != owner]
+            waits = [left for other, left in self._leases(db, _number(db, run)) if other != owner]
             return max(min(waits), 0.0) if waits else None
 
         return await self._do(work, write=False)
 
     async def allow(self, appid: str, *, wanted: int, per_second: float | None, per_day: int | None) -> Allowance:
-        """Grant room under the limits; see :class:`~wxmp.broadcast.Journal`."""
+        """See :meth:`Journal.allow`."""
 
         def work(db: sqlite3.Connection) -> Allowance:
-            now, _ = self._clock.now()
-            today = datetime.fromtimestamp(now, BEIJING).date().isoformat()
+            now = self._clocks.now().wall
             row = db.execute("SELECT level, at, day, used FROM allowance WHERE appid = ?", (appid,)).fetchone()
-            level, at, day, used = row or (1.0, now, today, 0)
-            used = used if day == today else 0
-            granted, wait = wanted, 0.0
+            level, at, day, used = row or (1.0, now, "", 0)
+            today, tomorrow = _day(now), _day(now + 86_400)
+            if day not in (today, tomorrow):  # tomorrow: the clock was set back over midnight, and the day goes on
+                day, used = today, 0
+            granted, wait, over = max(wanted, 0), 0.0, False
             if per_second is not None:
-                # A clock that was set back fills nothing; one second's worth is the most that is saved up.
-                level = min(level + max(now - at, 0.0) * per_second, max(per_second, 1.0))
-                granted = min(wanted, int(level))
-                wait = 0.0 if granted else (1.0 - level) / per_second
-            if per_day is not None and granted:
-                granted = min(granted, max(per_day - used, 0))
+                # A clock that was set back fills nothing.
+                level, at = min(level + max(now - at, 0.0) * per_second, batch(per_second)), now
+                granted = min(granted, int(level + 1e-9))
+                if not granted:
+                    # Until it is worth asking: one by one, a fast sender would do nothing but ask.
+                    worth = max(1, min(wanted, int(batch(per_second))))
+                    wait = max((worth - level) / per_second, WAIT_MIN)
+            if per_day is not None and used + granted > per_day:
+                granted = max(per_day - used, 0)
+                if not granted:
+                    over, wait = True, max(_midnight(now) - now, WAIT_MIN)
+            if per_second is not None:
+                level -= granted
             db.execute(
                 "INSERT OR REPLACE INTO allowance (appid, level, at, day, used) VALUES (?, ?, ?, ?, ?)",
-                (appid, level - granted if per_second is not None else level, now, today, used + granted),
+                (appid, level, at, day, used + granted),
             )
-            over = per_day is not None and used >= per_day
-            return Allowance(granted, wait, day_is_over=over and not granted)
+            return Allowance(granted, wait, day_is_over=over)
 
         return await self._do(work)
 
     async def settle(self, appid: str, *, openid: str, msg_id: int | None, outcome: Outcome, at: float) -> bool:
-        """Take in an event; see :class:`~wxmp.broadcast.Journal`."""
+        """See :meth:`Journal.settle`."""
 
         def work(db: sqlite3.Connection) -> bool:
-            db.execute("DELETE FROM event WHERE at < ?", (at - EVENT_LIFE,))
-            if msg_id is not None:
-                row = db.execute(
-                    "SELECT r.run, r.openid FROM recipient r JOIN run ON run.id = r.run"
-                    " WHERE r.msg_id = ? AND run.appid = ? AND r.openid = ?",
-                    (msg_id, appid, openid),
-                ).fetchone()
-                if row is not None:
-                    db.execute(
-                        "UPDATE recipient SET outcome = ?, at = ?, owner = NULL WHERE run = ? AND openid = ?",
-                        (outcome.value, at, *row),
-                    )
-                    return True
             rows = db.execute(
-                "SELECT r.run, r.outcome FROM recipient r JOIN run ON run.id = r.run WHERE run.appid = ? AND r.openid = ?"
-                " AND (r.outcome IS NULL OR r.outcome = 'unknown') AND r.wall <= ? AND r.wall > ? ORDER BY r.wall DESC",
-                (appid, openid, at + 1.0, at - EVENT_LIFE),
+                "SELECT run, outcome, msg_id, wall FROM recipient"
+                " WHERE run IN (SELECT id FROM run WHERE appid = ?) AND openid = ?",
+                (appid, openid),
             ).fetchall()
-            # In flight it will have a result of its own, with its number: then the event is kept for it.
-            lost = [run for run, outcome in rows if outcome is not None]
-            if lost:
-                db.execute(
-                    "UPDATE recipient SET outcome = ?, at = ?, msg_id = ? WHERE run = ? AND openid = ?",
-                    (outcome.value, at, msg_id, lost[0], openid),
-                )
+            numbered = [run for run, _, number, _ in rows if number is not None and number == msg_id]
+            in_flight = [run for run, ended, _, _ in rows if ended is None]
+            lost = [
+                (wall, run)
+                for run, ended, _, wall in rows
+                if ended == Outcome.UNKNOWN and wall <= at + EVENT_EARLY and wall > at - EVENT_LIFE
+            ]
+            if not numbered and in_flight:
+                for run in in_flight:
+                    known = db.execute(
+                        "SELECT 1 FROM event WHERE run = ? AND openid = ? AND msg_id IS ?", (run, openid, msg_id)
+                    ).fetchone()
+                    if known is None:
+                        db.execute(
+                            "INSERT INTO event (run, openid, msg_id, outcome, at) VALUES (?, ?, ?, ?, ?)",
+                            (run, openid, msg_id, outcome.value, at),
+                        )
                 return True
-            if msg_id is not None:
-                db.execute(
-                    "INSERT OR REPLACE INTO event (appid, msg_id, outcome, at) VALUES (?, ?, ?, ?)",
-                    (appid, msg_id, outcome.value, at),
-                )
-            return bool(rows)
+            if not numbered and not lost:
+                return False
+            db.execute(
+                "UPDATE recipient SET outcome = ?, at = ?, msg_id = ? WHERE run = ? AND openid = ?",
+                (outcome.value, at, msg_id, numbered[0] if numbered else max(lost)[1], openid),
+            )
+            return True
 
+        msg_id = _storable(msg_id)
         return await self._do(work)
 
     async def counts(self, run: RunKey) -> Mapping[Outcome | None, int]:
-        """Count outcomes; see :class:`~wxmp.broadcast.Journal`."""
+        """See :meth:`Journal.counts`."""
 
         def work(db: sqlite3.Connection) -> dict[Outcome | None, int]:
             rows = db.execute(
-                "SELECT outcome, count(*) FROM recipient WHERE run = ? GROUP BY outcome", (self._number(db, run),)
+                "SELECT outcome, count(*) FROM recipient WHERE run = ? GROUP BY outcome", (_number(db, run),)
             )
             return {None if outcome is None else Outcome(outcome): count for outcome, count in rows}
 
         return await self._do(work, write=False)
 
     async def results(self, run: RunKey, *, outcome: Outcome | None = None) -> AsyncIterator[Result]:
-        """Iterate over what is settled, by openid; see :class:`~wxmp.broadcast.Journal`."""
+        """Iterate in the order of the openids; see :meth:`Journal.results`."""
         last = ""
         while True:
 
@@ -415,24 +496,118 @@ class SQLiteJournal(Journal):
                 return db.execute(
                     "SELECT openid, outcome, msg_id, errcode, errmsg, at FROM recipient WHERE run = ? AND openid > ?"
                     " AND outcome IS NOT NULL AND (? IS NULL OR outcome = ?) ORDER BY openid LIMIT ?",
-                    (self._number(db, run), last, outcome, outcome, ROWS),
+                    (_number(db, run), last, outcome, outcome, ROWS),
                 ).fetchall()
 
             rows = await self._do(work, write=False)
             for openid, ended, msg_id, errcode, errmsg, at in rows:
-                yield Result(
-                    openid,
-                    Outcome(ended),
-                    msg_id,
-                    run.client_msg_id(openid),
-                    errcode,
-                    errmsg,
-                    datetime.fromtimestamp(at, UTC),
-                )
+                when = datetime.fromtimestamp(at, UTC)
+                yield Result(openid, Outcome(ended), msg_id, run.client_msg_id(openid), errcode, errmsg, when)
             if len(rows) < ROWS:
                 return
             last = rows[-1][0]
 
 
-def _marks(values: Sequence[str]) -> str:
-    return ",".join("?" * len(values))
+def _roll_back(db: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _is_new(db: sqlite3.Connection) -> bool:
+    """Tell whether the file is empty; raise if it is not ours."""
+    application, version, tables = db.execute(
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),"
+        " (SELECT count(*) FROM sqlite_master)"
+    ).fetchone()
+    if (application, version) == (APPLICATION, VERSION):
+        return False
+    if (application, version, tables) != (0, 0, 0):
+        raise _foreign()
+    return True
+
+
+def _foreign() -> ConfigError:
+    return ConfigError("journal is a file of another program or another version", field="journal")
+
+
+def _number(db: sqlite3.Connection, run: RunKey) -> int:
+    """Return the number of a run; 0, which none has, if it was never begun."""
+    row = db.execute("SELECT id FROM run WHERE appid = ? AND name = ?", (run.appid, run.name)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _begun(db: sqlite3.Connection, run: RunKey) -> int:
+    number = _number(db, run)
+    if not number:
+        raise JournalError("this run was not begun", journal=SQLiteJournal.name)
+    return number
+
+
+def _renew(db: sqlite3.Connection, owner: str, lease: float, now: _Moment) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO owner (id, lease, wall, tick, clock) VALUES (?, ?, ?, ?, ?)",
+        (owner, lease, now.wall, now.tick, now.clock),
+    )
+
+
+def _record(db: sqlite3.Connection, number: int, result: Result, now: _Moment) -> None:
+    row = db.execute(
+        "SELECT outcome, wall FROM recipient WHERE run = ? AND openid = ?", (number, result.openid)
+    ).fetchone()
+    settled, claimed = row or (None, now.wall)
+    better = result.outcome is Outcome.ACCEPTED and settled in (Outcome.UNKNOWN, Outcome.REFUSED, Outcome.SKIPPED)
+    if settled is not None and not better:
+        return  # the first result stands, and what an event has said anyway
+    outcome, at, msg_id = result.outcome.value, now.wall, _storable(result.msg_id)
+    events = db.execute(
+        "SELECT msg_id, outcome, at FROM event WHERE run = ? AND openid = ? ORDER BY at", (number, result.openid)
+    ).fetchall()
+    for told, ended, when in events:
+        matches = msg_id is not None and told == msg_id
+        if result.outcome is Outcome.UNKNOWN:
+            matches = claimed - EVENT_EARLY <= when < claimed + EVENT_LIFE
+        if matches:
+            outcome, at, msg_id = ended, when, told
+            break
+    if events:
+        db.execute("DELETE FROM event WHERE run = ? AND openid = ?", (number, result.openid))
+    db.execute(
+        "INSERT INTO recipient (run, openid, outcome, wall, tick, clock, msg_id, errcode, errmsg, at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, openid) DO UPDATE SET outcome = excluded.outcome,"
+        " owner = NULL, msg_id = excluded.msg_id, errcode = excluded.errcode, errmsg = excluded.errmsg,"
+        " at = excluded.at",
+        (
+            *(number, result.openid, outcome, now.wall, now.tick, now.clock),
+            *(msg_id, result.errcode, result.errmsg[:ERRMSG_CHARS].encode("utf-8", "replace").decode(), at),
+        ),
+    )
+
+
+def _storable(msg_id: int | None) -> int | None:
+    return msg_id if msg_id is not None and abs(msg_id) <= NUMBER_MAX else None
+
+
+def _day(wall: float) -> str:
+    return datetime.fromtimestamp(wall, BEIJING).date().isoformat()
+
+
+def _midnight(wall: float) -> float:
+    """Return when the day ends in Beijing."""
+    today = datetime.fromtimestamp(wall, BEIJING).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (today + timedelta(days=1)).timestamp()
+
+
+_ALL: Final[weakref.WeakSet[SQLiteJournal]] = weakref.WeakSet()
+#: What was open in the parent: in the child its thread is missing and its locks are not ours, so it is kept from being
+#: closed. SQLite keeps locks by file and process: such a file is spoilt for the child, whatever object asks for it.
+_INHERITED: Final[list[_File]] = []
+
+
+def _after_fork() -> None:
+    for journal in list(_ALL):
+        journal._after_fork()  # noqa: SLF001 - same module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

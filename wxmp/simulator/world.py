@@ -20,6 +20,7 @@ from wxmp.simulator.pay import ledger, notices
 from wxmp.simulator.phone import Phone
 from wxmp.simulator.policy import DAY, Policy
 from wxmp.simulator.quotas import Quotas
+from wxmp.simulator.sent import SentIndex
 from wxmp.simulator.state import (
     Account,
     Attempt,
@@ -90,6 +91,7 @@ class World:
         self._first = (appid, secret, followers)
         self.base_url = ""
         self._tokens = tokens.TokenIndex()
+        self.sent_index = SentIndex()
         self.quotas = Quotas(self)
         self.gateway = Gateway(self)
         self.state = WorldState(dice=Dice(seed), started_at=self.clock.now())
@@ -117,6 +119,7 @@ class World:
         """
         with self.lock:
             self._tokens.clear()
+            self.sent_index.clear()
             self.callbacks.clear()
             self.journal.clear()
             self.lint.clear()
@@ -164,6 +167,7 @@ class World:
             self.state.events.sort(key=event_order)
             self.faults.restore(found.faults)
             self._tokens.rebuild(found.state.accounts)
+            self.sent_index.rebuild(found.state.accounts)
             self.callbacks.rebuild()
             self.announce()
 
@@ -298,6 +302,9 @@ class World:
     def record_sent(self, account: Account, sent: Sent) -> None:
         """Keep a delivery in the account's list."""
         account.sent.append(sent)
+        self.sent_index.add(account, sent)
+        for forgotten in account.sent[: -self.policy.sent_kept]:
+            self.sent_index.drop(account, forgotten)
         del account.sent[: -self.policy.sent_kept]
 
     # --- tokens -----------------------------------------------------------------------------------------------

@@ -220,8 +220,9 @@ class Flight:
         state = self._state
         started, pause, waited, changed = state.clock(), POLL_FIRST, False, False
         while True:
-            if state.copy_is_dead and not self._operator:  # it may have died since the flight began
-                self._reason = LeaseReason.DEAD
+            if not self._operator:
+                # It may have died since the flight began, or a living one was adopted since.
+                self._reason = LeaseReason.DEAD if state.copy_is_dead else LeaseReason.DUE
             lease = await self._lease(expect, self._reason)
             expect = lease.token.generation if lease.token is not None else expect
             if lease.status is LeaseStatus.HELD:
@@ -273,7 +274,7 @@ class Flight:
                 endpoint=self._plan.endpoint,
                 maybe_acted=False,
             )
-        self._state.keep_quiet(error, min(max(failure.cool_down, POLL_FIRST), QUIET))
+        self._state.keep_quiet(error, max(failure.cool_down, POLL_FIRST), most=QUIET)
         return error.fresh()
 
     def _exhausted(self, wait: float) -> WxmpError:
@@ -290,7 +291,7 @@ class Flight:
                 wait,
             )
             self._plan.report("budget_exhausted", seconds=wait, code=code)
-        self._state.keep_quiet(error, min(max(wait, POLL_FIRST), QUIET))
+        self._state.keep_quiet(error, max(wait, POLL_FIRST), most=QUIET)
         return error
 
     # ---- as the holder of the lease
@@ -432,7 +433,7 @@ class Flight:
             raise error.fresh() from None
 
     def _note(self, error: WxmpError, cool_down: float, elapsed: float) -> None:
-        self._state.keep_quiet(error, min(cool_down, QUIET))
+        self._state.keep_quiet(error, cool_down, most=QUIET)
         self._state.rest(max(cool_down, POLL_FIRST))
         self._plan.report(
             "refresh_failed",
@@ -483,12 +484,12 @@ class Flight:
                 f"the token store cannot be reached, and {what}", store=self._store.name
             )
             unavailable.__cause__ = cause
-            state.keep_quiet(unavailable, min(wait, QUIET))
+            state.keep_quiet(unavailable, wait, most=QUIET)
             state.rest(wait)
             raise unavailable from cause
         if state.clock() < state.lonely_until and state.last_error is not None and not self._operator:
             error = state.last_error.fresh()
-            state.keep_quiet(error, min(state.lonely_until - state.clock(), QUIET))
+            state.keep_quiet(error, state.lonely_until - state.clock(), most=QUIET)
             raise error
         started = state.clock()
         try:

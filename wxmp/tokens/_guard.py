@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from wxmp.errors import ConfigError, TokenStoreError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from wxmp.tokens.store import LeaseReason, ReplacementBudget, TokenKey, TokenStore
 
 __all__ = ["StoreDownError", "StoreGuard"]
+
+logger = logging.getLogger("wxmp.token")
 
 T = TypeVar("T")
 
@@ -130,6 +133,14 @@ class StoreGuard:
         return await self._run(
             lambda: self._store.seed(self.key, value=value, generation=generation, life=life, left=left), bool
         )
+
+    def died(self, *, generation: int, code: int, path: str) -> None:
+        """See :meth:`TokenStore.died`."""
+        try:
+            self._store.died(self.key, generation=generation, code=code, path=path)
+        except Exception:
+            # The report is a courtesy, and a store can be anybody's code.
+            logger.exception("the store was told of a dead token, and raised")
 
     async def _run(self, operation: Callable[[], Awaitable[T]], answers: type[T], *, write: bool = True) -> T:
         if self.pause > 0:

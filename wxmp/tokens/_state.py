@@ -75,6 +75,8 @@ class TokenState:
         self.last_error: WxmpError | None = None
         #: Until this instant the last error is repeated without asking anybody.
         self.quiet_until = NEVER
+        #: Until this instant nobody asks the platform, as far as this process knows.
+        self.cools_until = NEVER
         #: The store does not have the copy yet.
         self.unstored = False
         #: One of the replacement budget was spent on the copy's death. A failed try costs no second one.
@@ -210,15 +212,17 @@ class TokenState:
 
     # ---- failures
 
-    def keep_quiet(self, error: WxmpError, seconds: float) -> None:
-        """Repeat ``error`` for ``seconds`` without asking anybody."""
+    def keep_quiet(self, error: WxmpError, seconds: float, *, most: float) -> None:
+        """Repeat ``error`` without asking anybody, while the cool-down of ``seconds`` runs but for ``most`` at most."""
         self.last_error = again(error)
-        self.quiet_until = self.clock() + seconds
+        self.cools_until = self.clock() + seconds
+        self.quiet_until = self.clock() + min(seconds, most)
 
     def recovered(self) -> None:
         """A refresh worked."""
         self.last_error = None
         self.quiet_until = NEVER
+        self.cools_until = NEVER
         self.replacement_paid = False
         self.lonely_failures = 0
         self.lonely_until = NEVER

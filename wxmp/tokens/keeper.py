@@ -28,7 +28,7 @@ from wxmp.tokens._flight import POLL_FIRST, Fetch, Flight, FlightPlan, Grant, is
 from wxmp.tokens._guard import StoreGuard
 from wxmp.tokens._report import Reporter
 from wxmp.tokens._state import REMEMBERED, TokenState, again
-from wxmp.tokens.store import LeaseReason
+from wxmp.tokens.store import LeaseReason, StoredToken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,6 +67,8 @@ class TokenStatus:
     store_up: bool
     #: Class and code of the last failed refresh; empty after a success.
     last_error: str
+    #: Seconds until the platform may be asked again after that failure.
+    cool_down: float = 0.0
 
 
 class TokenKeeper:
@@ -200,6 +202,7 @@ class TokenKeeper:
             return False
         if not state.is_dead(value):
             state.bury(value, code)
+            self._store.died(generation=copy.generation if copy else 0, code=code, path=path)
             self._report("dead_reported", generation=copy.generation if copy else None, code=code)
         return True
 
@@ -229,7 +232,30 @@ class TokenKeeper:
             seconds_left=max(0.0, copy.end - now) if copy else 0.0,
             store_up=self._store.up,
             last_error=said,
+            cool_down=max(0.0, self._state.cools_until - now) if said else 0.0,
         )
+
+    def held(self) -> StoredToken | None:
+        """Return the token if it can be used, and what is left of it, for whoever hands it on. Never waits."""
+        state = self._state
+        copy = state.copy
+        if copy is None or not state.usable:
+            return None
+        left = max(copy.end - self._clock(), 0.0)
+        return StoredToken(value=copy.value.reveal(), generation=copy.generation, life=copy.life, left=left)
+
+    async def look(self) -> None:
+        """Look into the store now, whatever the age of the copy: somebody has seen a newer token than this one.
+
+        What goes wrong is left to whoever needs a token next.
+        """
+        deadline = self._clock() + self._policy.wait_timeout
+        running = self._flights.get(asyncio.get_running_loop())
+        if running is not None:  # it may have looked already
+            await asyncio.wait({running}, timeout=self._policy.wait_timeout)
+        task = self._flight()
+        if task is not None:
+            await asyncio.wait({task}, timeout=max(deadline - self._clock(), 0.0))
 
     async def aclose(self) -> None:
         """Stop: no new flights, a running one gives its lease back. Takes at most a second; safe to call twice."""

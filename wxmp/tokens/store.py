@@ -192,6 +192,9 @@ class TokenStore(ABC):
 
     #: What stands in events and errors; never holds credentials.
     name: str = "store"
+    #: Whether somebody else refreshes what the store holds, so that :meth:`lease` never answers ``HELD``. Only with
+    #: such a store a client can do without the AppSecret.
+    kept_elsewhere: bool = False
 
     @abstractmethod
     async def read(self, key: TokenKey) -> TokenRecord:
@@ -267,6 +270,16 @@ class TokenStore(ABC):
 
         Accepted if and only if no token is stored or the stored generation is older than ``generation``. A running
         lease and the error state stay as they are; the last fence becomes at least ``generation``.
+        """
+
+    def died(self, key: TokenKey, *, generation: int, code: int, path: str) -> None:  # noqa: B027 - most need nothing
+        """Hear that the platform refused a token of this store; a lease for ``DEAD`` follows. Must not block.
+
+        Args:
+            key: The credential.
+            generation: Of the refused token; 0 if nobody knows.
+            code: The platform's errcode.
+            path: The call that was refused.
         """
 
     async def aclose(self) -> None:  # noqa: B027 - nothing to release is a fine answer

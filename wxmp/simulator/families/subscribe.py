@@ -280,12 +280,10 @@ def send(call: Call) -> JsonObject:
     client_msg_id = call.text("client_msg_id")
     if client_msg_id and world.policy.subscribe_deduplicates:
         oldest = call.now - world.policy.client_msg_id_life
-        for sent in reversed(account.sent):
-            if sent.at <= oldest:
-                break
-            if sent.kind == "subscribe" and sent.openid == user.openid and sent.client_msg_id == client_msg_id:
-                call.why += f"; duplicate of message {sent.msgid}, not sent again"
-                return OK()
+        sent = world.sent_index.key(account, "subscribe", user.openid, client_msg_id, after=oldest)
+        if sent is not None:
+            call.why += f"; duplicate of message {sent.msgid}, not sent again"
+            return OK()
     consent = account.outreach.consents.get(user.openid, {}).get(template.template_id, Consent())
     if consent.refused or not (consent.lasting or consent.left):
         raise Refusal(43101, "the user switched it off" if consent.refused else "the user has allowed no further send")
@@ -348,10 +346,9 @@ def report(world: World, account: Account, event: Event) -> None:
     consent = account.outreach.consents.get(openid, {}).get(template_id, Consent())
     code = world.policy.subscribe_off_errcode if consent.refused else 0
     status = "user refuse to accept the msg" if code else "success"
-    for sent in reversed(account.sent):
-        if sent.msgid == event.fields["msgid"]:
-            sent.status = status
-            break
+    sent = world.sent_index.number(account, event.fields["msgid"])
+    if sent is not None:
+        sent.status = status
     entry: JsonObject = {
         "TemplateId": template_id,
         "MsgID": event.fields["msgid"],

@@ -249,12 +249,10 @@ def send(call: Call) -> JsonObject:
     client_msg_id = call.text("client_msg_id")
     if client_msg_id:
         oldest = call.now - world.policy.client_msg_id_life
-        for sent in reversed(account.sent):
-            if sent.at <= oldest:
-                break
-            if sent.kind == "template" and sent.openid == user.openid and sent.client_msg_id == client_msg_id:
-                call.why += f"; duplicate of message {sent.msgid}, not sent again"
-                return {**OK(), "msgid": sent.msgid}
+        sent = world.sent_index.key(account, "template", user.openid, client_msg_id, after=oldest)
+        if sent is not None:
+            call.why += f"; duplicate of message {sent.msgid}, not sent again"
+            return {**OK(), "msgid": sent.msgid}
     msgid = world.next_msgid(account)
     # Of a message that is held back only the platform's list of such messages tells.
     status = BLOCKED if is_blocked(call) else "sending"
@@ -279,13 +277,11 @@ def finish(world: World, account: Account, event: Event) -> None:
     status = "failed:user block" if user.blocks_templates else "success"
     if not user.following and not user.blocks_templates:
         status = "failed: system failed"
-    for sent in reversed(account.sent):
-        if sent.msgid == event.fields["msgid"]:
-            if sent.status == BLOCKED:
-                status = "failed: system failed"
-            else:
-                sent.status = status
-            break
+    sent = world.sent_index.number(account, event.fields["msgid"])
+    if sent is not None and sent.status == BLOCKED:
+        status = "failed: system failed"
+    elif sent is not None:
+        sent.status = status
     fields: JsonObject = {
         "MsgType": "event",
         "Event": "TEMPLATESENDJOBFINISH",
