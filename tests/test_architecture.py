@@ -35,6 +35,7 @@ LAYERS = [
     ["wxmp._caller"],
     ["wxmp.api._answers", "wxmp.api._checks", "wxmp.api._pages"],
     ["wxmp.api.articles", "wxmp.api.downloads", "wxmp.api.uploads"],
+    ["wxmp.api._datacube_dates", "wxmp.api._datacube_records"],
     ["wxmp.api.*"],
     ["wxmp.webhook.crypto", "wxmp.webhook.reading"],
     ["wxmp.webhook.messages"],

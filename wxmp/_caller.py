@@ -131,6 +131,8 @@ class Caller:
         self.appid = appid
         #: Returns the AppSecret; asked late, so that a rotated secret is seen.
         self.secret = secret
+        #: Seconds since 1970, for what goes by the day; the policy's, so that a test sets one clock.
+        self.wall_clock = retry.wall_clock
         #: Where QR pictures live.
         self.mp_origin = mp_origin
         self._transport = transport
@@ -312,9 +314,10 @@ class Caller:
     ) -> T:
         """Hand the call to tenacity after its first attempt failed with ``first``."""
         pending: APIError | TransportError | ReplyError | None = first
+        unknown = False
 
         async def repeat() -> T:
-            nonlocal pending, call
+            nonlocal pending, call, unknown
             if pending is not None:
                 error, pending = pending, None
             else:
@@ -324,6 +327,7 @@ class Caller:
                     error = failure
             if not certainly_not_executed(error):
                 # From now on "it is there already" may well mean that an earlier attempt did it.
+                unknown = True
                 call = call._replace(accepted=call.endpoint.accepted_codes | call.endpoint.done_codes)
             raise error
 
@@ -341,7 +345,13 @@ class Caller:
         try:
             return await policy(repeat)
         except _NoTokenError as failure:
+            if unknown:
+                _tell(failure.error)
             raise failure.error from failure.error.__cause__
+        except (APIError, TransportError, ReplyError) as error:
+            if unknown:
+                _tell(error)
+            raise
 
     def _request(self, call: _Call, credentials: Credentials | None) -> WireRequest:
         endpoint = call.endpoint
@@ -497,6 +507,14 @@ class _Call(NamedTuple):
     def replayable(self) -> bool:
         """A part that comes from an iterator can be sent only once."""
         return self.files is None or all(part.replayable for part in self.files)
+
+
+def _tell(error: WxmpError) -> None:
+    """Say of the last failure of a call that an attempt before it may have acted, whatever became of the later ones."""
+    if isinstance(error, TransportError | ReplyError):
+        error.maybe_acted = True
+    else:
+        error.add_note("an earlier attempt of this call broke off without an answer: it may have been carried out")
 
 
 def _refuse_status(endpoint: Endpoint, status: int) -> None:

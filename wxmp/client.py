@@ -380,7 +380,7 @@ class Client:
         """Statistics (数据统计)."""
         from wxmp.api.datacube import DatacubeAPI
 
-        return DatacubeAPI(self._caller)
+        return DatacubeAPI(self._caller, clock=self._caller.wall_clock)
 
     @cached_property
     def qrcode(self) -> QRCodeAPI:

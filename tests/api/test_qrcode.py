@@ -198,7 +198,7 @@ async def test_get_image_with_an_error_in_json(platform: Platform, qrcode: QRCod
 async def test_get_image_that_is_none(platform: Platform, qrcode: QRCodeAPI, content: bytes) -> None:
     """A page or nothing at all is not returned as a picture."""
     platform.answer("GET", IMAGE, content, origin=PRODUCTION.mp)
-    with pytest.raises(ReplyError, match="picture"):
+    with pytest.raises(ReplyError, match=r"not a file|not a picture"):
         await qrcode.get_image(TICKET)
 
 
@@ -261,6 +261,7 @@ async def test_list_rules_sends_its_mode(platform: Platform, qrcode: QRCodeAPI, 
         ({"get_type": 1, "prefix_list": []}, 40097, "prefix_list"),
         ({"get_type": 1, "prefix_list": PREFIX}, 40097, "prefix_list"),
         ({"get_type": 1, "prefix_list": [PREFIX] * 201}, 40097, "prefix_list"),
+        ({"get_type": 1, "prefix_list": [PREFIX, ""]}, 40097, "prefix_list[1]"),
         ({"get_type": 2, "page_size": 10}, 40097, "page_num"),
         ({"get_type": 2, "page_num": 0, "page_size": 10}, 40097, "page_num"),
         ({"get_type": 2, "page_num": 1}, 40097, "page_size"),
@@ -274,6 +275,14 @@ async def test_list_rules_checks(qrcode: QRCodeAPI, arguments: dict[str, Any], e
     with pytest.raises(ArgumentError) as caught:
         await qrcode.list_rules(**arguments)
     assert (caught.value.errcode, caught.value.field) == (errcode, field)
+
+
+async def test_list_rules_saved_without_a_version(platform: Platform, qrcode: QRCodeAPI) -> None:
+    """A rule that was saved without a build for testers is read like the others."""
+    saved = {name: value for name, value in rule(PREFIX).items() if name != "open_version"}
+    platform.answer("POST", LIST_RULES, rules(saved, total=1))
+    (found,) = (await qrcode.list_rules()).rules
+    assert (found.prefix, found.open_version) == (PREFIX, None)
 
 
 async def test_list_rules_without_the_list(platform: Platform, qrcode: QRCodeAPI) -> None:
@@ -294,6 +303,15 @@ async def test_iter_rules_walks_all_pages(platform: Platform, qrcode: QRCodeAPI)
     ]
 
 
+async def test_iter_rules_that_would_never_end(platform: Platform, qrcode: QRCodeAPI) -> None:
+    """A platform that gives the same full page again and again is not asked for ever."""
+    page = rules(*[rule(f"{PREFIX}{number}") for number in range(200)], total=1000)
+    route = platform.answer("POST", LIST_RULES, page)
+    with pytest.raises(ReplyError, match="never end"):
+        [item async for item in qrcode.iter_rules()]
+    assert route.call_count == 2
+
+
 async def test_iter_rules_of_nothing(platform: Platform, qrcode: QRCodeAPI) -> None:
     """No rules: one request, nothing yielded."""
     route = platform.answer("POST", LIST_RULES, rules(total=0))
@@ -302,9 +320,9 @@ async def test_iter_rules_of_nothing(platform: Platform, qrcode: QRCodeAPI) -> N
 
 
 async def test_iter_rules_ends_at_the_total(platform: Platform, qrcode: QRCodeAPI) -> None:
-    """A platform that shows its last page for ever cannot make the walk endless."""
-    page = [rule(f"{PREFIX}{number}") for number in range(200)]
-    route = platform.answer("POST", LIST_RULES, *[rules(*page, total=400)] * 3)
+    """Nothing is asked for behind a full last page: the total tells that it is the last."""
+    pages = [[rule(f"{PREFIX}{start + number}") for number in range(200)] for start in (0, 200)]
+    route = platform.answer("POST", LIST_RULES, *[rules(*page, total=400) for page in pages])
     assert len([item async for item in qrcode.iter_rules()]) == 400
     assert route.call_count == 2
 
@@ -348,6 +366,7 @@ async def test_save_rule_with_everything(platform: Platform, qrcode: QRCodeAPI, 
         ({"path": ""}, 40097, "path"),
         ({"debug_urls": ["u"] * 6}, 40097, "debug_urls"),
         ({"debug_urls": "u"}, 40097, "debug_urls"),
+        ({"debug_urls": ["u", " "]}, 40097, "debug_urls[1]"),
     ],
 )
 async def test_save_rule_checks(qrcode: QRCodeAPI, change: dict[str, Any], errcode: int, field: str) -> None:

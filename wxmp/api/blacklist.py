@@ -27,7 +27,7 @@ BATCH_SIZE: Final = 20
 
 @attrs.frozen
 class BlacklistAPI:
-    """The blacklist (黑名单管理): list, add, remove."""
+    """The blacklist (黑名单管理): list, add, remove. Verified accounts only; the others get 48001."""
 
     _call: Caller
 
@@ -76,6 +76,7 @@ class BlacklistAPI:
         Raises:
             ArgumentError: An openid is not one of this account (40003, 49003), or there are none (40032; found before
                 sending).
+            BusyError: The platform cannot do it at the moment (268487001). It is tried again by itself.
 
         Source:
             POST /cgi-bin/tags/members/batchblacklist - 用户管理 / 拉黑用户

@@ -252,7 +252,7 @@ class CustomAPI:
     """Customer-service messages (客服消息).
 
     What a user does opens a window: 5 messages within 48 hours after they wrote, 3 within a minute after a tap on the
-    menu, a follow or a scan.
+    menu, a follow or a scan. Allowances do not add up. Verified accounts only; the others get 48001.
     """
 
     _call: Caller
@@ -269,7 +269,7 @@ class CustomAPI:
         """Send a customer-service message (发送客服消息).
 
         It is not repeated when its outcome is unknown, for the platform has no key to tell a repeat: the user would
-        get the message twice.
+        get the message twice. The platform allows 500 000 a day (50 000 for a test account).
 
         Args:
             openid: The receiver.
@@ -281,8 +281,13 @@ class CustomAPI:
         Raises:
             RecipientError: No window is open (45015) or its messages are used up (45047); the user does not follow
                 the account (43004) or has switched off its messages (48002). A repeat does not help.
-            ArgumentError: The openid is not of this account (40003), the text is too long (45002).
+            ArgumentError: The openid is not of this account (40003), the text is too long (45002), the kind of message
+                is none (40008) or not allowed here (45050), a part of it is missing (40035, 41006, 44004), there are
+                several articles (45008), or ``kf_account`` is refused (40132, 61451).
             NotFoundError: No such media_id (40007), no such customer-service account (61452).
+            NotAuthorizedError: The mini program is not linked to the account (45064), the account may not send this
+                kind (48008), or the platform protects a minor from it (70000).
+            RateLimitError: The messages of today are used up (45009).
 
         Source:
             POST /cgi-bin/message/custom/send - 客服消息 / 发送客服消息
@@ -318,6 +323,7 @@ class CustomAPI:
         Raises:
             RecipientError: No message was exchanged in the last 30 s (45080).
             ArgumentError: Another command (45072).
+            AccountError: Not with this kind of account (40200).
             APIError: The hint is shown already (45081); harmless.
 
         Source:

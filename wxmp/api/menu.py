@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, decode, encode, wire
+from wxmp._wire import JsonObject, JsonValue, decode, encode, wire
 from wxmp.api._answers import field_of, without_verdict
 from wxmp.api._checks import check_text, refusal
 
@@ -338,6 +338,8 @@ class MenuAPI:
 
     Phones read a menu again when the chat is opened and their last look is more than 5 minutes old (older text: up to a
     day). Unfollow and follow to see a change at once.
+
+    Verified accounts only, but for :meth:`get_current`; the others get 48001.
     """
 
     _call: Caller
@@ -346,7 +348,7 @@ class MenuAPI:
         """Create the default menu, or replace it as a whole (创建自定义菜单).
 
         Everything below is checked before sending; ``field`` of the error names the button, for example
-        ``button[1].sub_button[0].name``.
+        ``button[1].sub_button[0].name``. The platform allows 1000 calls a day (100 for a test account).
 
         Args:
             menu: The menu, or its 1 to 3 buttons.
@@ -354,7 +356,10 @@ class MenuAPI:
         Raises:
             ArgumentError: The number of buttons (40016, 40023), levels (40022), a caption (40018, 40025), type (40017,
                 40024), key (40019, 40026), url (40020, 40027, 65317), material (40007), article (53600), mini program
-                (40165, 40166), or a button that does nothing (65308).
+                (40165, 40166), or a button that does nothing (65308). And what only the platform can tell: the domain
+                of a link (40054, 40055, 65317), a type that is not usable there (40119, 40120), material of a kind that
+                ``view_limited`` does not take (40121), too many menus (45010), too many domains (65316). 40033, 47002
+                and 65318 would be a mistake of this SDK: it sends plain UTF-8.
             NotFoundError: A ``media_id`` or ``article_id`` does not exist (40007, 53600).
             NotAuthorizedError: The account may not create menus (48001, 65319), or the mini program is not linked to it
                 (45064).
@@ -374,8 +379,9 @@ class MenuAPI:
         """
         reply = without_verdict(await self._call(GET_CURRENT))
         menu = reply.get("selfmenu_info")
-        if isinstance(menu, dict) and isinstance(menu.get("button"), list):
-            reply["selfmenu_info"] = {**menu, "button": [_without_wrappers(button) for button in menu["button"]]}
+        buttons = menu.get("button") if isinstance(menu, dict) else None
+        if isinstance(menu, dict) and isinstance(buttons, list):
+            reply["selfmenu_info"] = {**menu, "button": [_without_wrappers(button) for button in buttons]}
         return decode(CurrentMenu, reply, endpoint=GET_CURRENT.name)
 
     async def get(self) -> Menus | None:
@@ -383,7 +389,7 @@ class MenuAPI:
 
         Returns:
             The menus, or ``None`` if there are none (46003). A menu made in the console is not visible here:
-            :meth:`get_current` shows it.
+            :meth:`get_current` shows it. The platform allows 10 000 calls a day (1000 for a test account).
 
         Source:
             GET /cgi-bin/menu/get - 自定义菜单 / 获取自定义菜单配置
@@ -413,7 +419,8 @@ class MenuAPI:
 
         There is no way to change one: add the new one, then delete the old one. The call is not repeated when its
         outcome is unknown, because each success adds a menu; :meth:`get` shows what is there. All conditional menus
-        together may link to at most 3 domains.
+        together may link to at most 3 domains. WeChat before 6.2.2 (iPhone) and 6.2.4 (Android) shows the default menu.
+        The platform allows 2000 calls a day.
 
         Args:
             menu: The menu, or its 1 to 3 buttons; checked like :meth:`create`.
@@ -425,6 +432,7 @@ class MenuAPI:
         Raises:
             ArgumentError: As :meth:`create`; the rule is empty (65304), has a retired condition (65320), or a value
                 that cannot be (40035): all found before sending. Or too many domains (65316), too many menus (65305).
+                65307 and 65310 to 65314 answer empty menus and retired conditions, which are not sent.
             APIError: There is no default menu yet (65303).
             NotAuthorizedError: The account may not use conditional menus (65306, 65309).
 
@@ -457,7 +465,7 @@ class MenuAPI:
         """Find out which menu a user sees (测试个性化菜单匹配结果).
 
         Args:
-            user_id: The openid or the WeChat id (微信号) of a follower.
+            user_id: The openid or the WeChat id (微信号) of a follower. 20 000 questions a day.
 
         Returns:
             The menu, without its id and rule.
@@ -476,7 +484,7 @@ class MenuAPI:
         return decode(Menu, reply.get("menu", reply), endpoint=TRY_MATCH.name)
 
 
-def _without_wrappers(button: object) -> object:
+def _without_wrappers(button: JsonValue) -> JsonValue:
     """Take the lists of a current menu out of their ``{"list": [...]}``, so that one record reads both shapes."""
     if not isinstance(button, dict):
         return button
@@ -485,16 +493,18 @@ def _without_wrappers(button: object) -> object:
         wrapper = plain.get(name)
         if isinstance(wrapper, dict):
             plain[name] = wrapper.get("list", [])
-    if isinstance(plain.get("sub_button"), list):
-        plain["sub_button"] = [_without_wrappers(sub) for sub in plain["sub_button"]]
+    subs = plain.get("sub_button")
+    if isinstance(subs, list):
+        plain["sub_button"] = [_without_wrappers(sub) for sub in subs]
     return plain
 
 
-def _with_plain_rule(menu: object) -> object:
+def _with_plain_rule(menu: JsonValue) -> JsonValue:
     """Give a rule its present spelling: the tag comes back as ``group_id``, absent conditions as empty texts."""
-    if not isinstance(menu, dict) or not isinstance(menu.get("matchrule"), dict):
+    given = menu.get("matchrule") if isinstance(menu, dict) else None
+    if not isinstance(menu, dict) or not isinstance(given, dict):
         return menu
-    rule = {name: value for name, value in menu["matchrule"].items() if value not in ("", None)}
+    rule: JsonObject = {name: value for name, value in given.items() if value not in ("", None)}
     if "group_id" in rule:
         rule.setdefault("tag_id", rule.pop("group_id"))
     return {**menu, "matchrule": rule}

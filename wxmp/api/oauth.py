@@ -98,6 +98,8 @@ class OAuthAPI:
 
     Send the browser to :meth:`authorize_url`; it comes back to your page with a ``code``; :meth:`get_token` swaps that
     for the openid and a token of the user; with ``snsapi_userinfo``, :meth:`get_user` reads the profile.
+
+    Verified service accounts only; the others get 48001. Each call can be made 50 000 times a minute.
     """
 
     _call: Caller
@@ -113,6 +115,8 @@ class OAuthAPI:
         force_snapshot: bool | None = None,
     ) -> str:
         """Return the address that asks the user (引导用户进入授权页面). Nothing is sent.
+
+        It is for pages inside WeChat. The QR login of websites has another page, and the AppID of a website.
 
         Args:
             redirect_uri: Where the browser comes back to, with ``code`` and ``state``. Its host must be registered in
@@ -160,8 +164,9 @@ class OAuthAPI:
             code: From the query of the redirect; 5 minutes old at most.
 
         Raises:
-            ArgumentError: The code is unknown (40029), used (40163) or too old (42003).
-            AccountError: The AppSecret is wrong (40125, 40001), or the AppID (40013).
+            ArgumentError: The code is unknown (40029), used (40163), too old (42003), or empty (41008; found before
+                sending).
+            AccountError: The AppSecret is wrong (40125, 40001, 41004), or the AppID (40013, 41002).
 
         Source:
             GET /sns/oauth2/access_token - 网页授权 / 通过code换取网页授权access_token
@@ -184,7 +189,8 @@ class OAuthAPI:
             New tokens; store the ``refresh_token`` that comes with them.
 
         Raises:
-            ArgumentError: The refresh token is unknown (40030) or over 30 days old (42002).
+            ArgumentError: The refresh token is unknown (40030, 40029), over 30 days old (42002), or empty (41003; found
+                before sending).
             RecipientError: The user changed the password (42007). In all three cases the user must consent again.
 
         Source:
@@ -215,7 +221,7 @@ class OAuthAPI:
         Raises:
             DeadTokenError: The user's token is wrong or over (40001, 42001): :meth:`refresh_token`.
             ArgumentError: The openid does not belong to the token (40003).
-            NotAuthorizedError: The user allowed ``snsapi_base`` only (48001).
+            NotAuthorizedError: The user allowed ``snsapi_base`` only (48001), or nothing (50001).
 
         Source:
             GET /sns/userinfo - 网页授权 / 拉取用户信息

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, overload
 from urllib.parse import quote
 
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, decode, wire
+from wxmp._wire import JsonObject, Payload, decode, wire
 from wxmp.api._answers import without_verdict
 from wxmp.api._checks import check_text, refusal
+from wxmp.api.downloads import DownloadedFile, receive_file
 from wxmp.errors import ReplyError, api_error
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncGenerator, Sequence
+    from pathlib import Path
 
 __all__ = ["QRCode", "QRCodeAPI", "QRCodeRule", "QRCodeRulePage", "QRCodeRuleState", "QRCodeVersion"]
 
@@ -91,7 +94,8 @@ class QRCodeRule:
     #: The page.
     path: str
     state: QRCodeRuleState | int
-    open_version: QRCodeVersion | int
+    #: Absent if the rule was saved without one.
+    open_version: QRCodeVersion | int | None = None
     #: Links that testers may open before the rule is published.
     debug_urls: tuple[str, ...] = attrs.field(default=(), metadata=wire("debug_url"))
     #: Fields this version does not know.
@@ -119,13 +123,15 @@ class QRCodeAPI:
     """QR codes with a scene (带参数二维码), their pictures, and rules that open a mini program.
 
     A scan makes the event ``subscribe`` with the key ``qrscene_<scene>``, or ``SCAN`` with the key ``<scene>`` when
-    the user follows already.
+    the user follows already. Verified service accounts only; the others get 48001. The rules take 5 calls a second.
     """
 
     _call: Caller
 
     async def create(self, scene: int | str, *, permanent: bool = False, expire_seconds: int | None = None) -> QRCode:
         """Create a QR code, temporary or permanent (生成带参数的二维码).
+
+        The platform makes 100 000 a day (10 000 for a test account). A repeat makes another ticket for the same scene.
 
         Args:
             scene: What the scan event tells you: a number (temporary: 32 bits, not 0; permanent: 1 to 100000) or a
@@ -136,14 +142,14 @@ class QRCodeAPI:
 
         Raises:
             ArgumentError: The scene is refused (40053), or the life is too long or given for a permanent code (40035).
-                Or the account has 100000 permanent codes (45029).
+                Or the account has 100000 permanent codes (45029). 40052 would be a mistake of this SDK.
             RateLimitError: The day's codes are used up (45009).
 
         Source:
             POST /cgi-bin/qrcode/create - 带参数二维码 / 生成带参数的二维码
         """
         action = _checked_scene(scene, permanent=permanent)
-        named = {"scene_str": scene} if isinstance(scene, str) else {"scene_id": scene}
+        named: JsonObject = {"scene_str": scene} if isinstance(scene, str) else {"scene_id": scene}
         payload: JsonObject = {"action_name": action, "action_info": {"scene": named}}
         if expire_seconds is not None:
             if permanent:
@@ -166,29 +172,38 @@ class QRCodeAPI:
         """
         return f"{self._call.mp_origin}{GET_IMAGE.path}?ticket={quote(_checked_ticket(ticket), safe='')}"
 
-    async def get_image(self, ticket: str) -> bytes:
+    @overload
+    async def get_image(self, ticket: str) -> bytes: ...
+    @overload
+    async def get_image(self, ticket: str, *, to: str | os.PathLike[str]) -> Path: ...
+    async def get_image(self, ticket: str, *, to: str | os.PathLike[str] | None = None) -> bytes | Path:
         """Fetch a code's picture, a JPEG (通过ticket换取二维码).
 
         Args:
             ticket: As :meth:`create` gave it.
+            to: Where to write it; the file appears there whole or not at all.
+
+        Returns:
+            The picture, or the path it was written to.
 
         Raises:
             BadStatusError: No such ticket (its ``status`` is 404).
             ReplyError: The answer is no picture.
+            ConfigError: ``to`` is no place for a file.
 
         Source:
             GET https://mp.weixin.qq.com/cgi-bin/showqrcode - 带参数二维码 / 通过ticket换取二维码
         """
-        reply = await self._call.download(GET_IMAGE, params={"ticket": _checked_ticket(ticket)})
-        if not reply.content or reply.content.lstrip()[:1] == b"<":
+        file = await receive_file(self._call, GET_IMAGE, params={"ticket": _checked_ticket(ticket)}, to=to)
+        if not isinstance(file, DownloadedFile):
             raise ReplyError("the answer is not a picture", endpoint=GET_IMAGE.name)
-        return reply.content
+        return file.path or file.content
 
     async def list_rules(
         self,
         *,
         appid: str | None = None,
-        get_type: int = LATEST,
+        get_type: Literal[0, 1, 2] = LATEST,
         prefix_list: Sequence[str] | None = None,
         page_num: int | None = None,
         page_size: int | None = None,
@@ -206,11 +221,14 @@ class QRCodeAPI:
 
         Raises:
             ArgumentError: The arguments do not fit each other (40097), or the mini program is refused (40166).
+            AccountError: The mini program belongs to a person (85075).
+            RateLimitError: More than 5 calls in a second (44990).
+            BusyError: The platform is busy (886001); tried again by itself.
 
         Source:
             POST /cgi-bin/wxopen/qrcodejumpget - 扫普通链接二维码打开小程序 / 获取已设置的二维码规则
         """
-        payload: JsonObject = {"get_type": get_type}
+        payload: Payload = {"get_type": get_type}
         if appid is not None:
             payload["appid"] = check_text(LIST_RULES, "appid", appid, errcode=MINI_PROGRAM_REFUSED)
         if prefix_list is not None:
@@ -229,13 +247,20 @@ class QRCodeAPI:
         Args:
             appid: The mini program, for rules of a service account.
 
+        Raises:
+            ReplyError: The platform repeats a page, so that the list would never end.
+
         Source:
             POST /cgi-bin/wxopen/qrcodejumpget - 扫普通链接二维码打开小程序 / 获取已设置的二维码规则
         """
         seen, number = 0, 0
+        before: tuple[QRCodeRule, ...] = ()
         while True:
             number += 1
             page = await self.list_rules(appid=appid, get_type=PAGED, page_num=number, page_size=RULES_PAGE)
+            if page.rules and page.rules == before:
+                raise ReplyError("page_num does not move on, so the list would never end", endpoint=LIST_RULES.name)
+            before = page.rules
             for rule in page.rules:
                 yield rule
             seen += len(page.rules)
@@ -268,8 +293,13 @@ class QRCodeAPI:
             permit_sub_rule: Keep all longer prefixes below this one for yourself.
 
         Raises:
-            ArgumentError: There is a rule with this prefix (85071), the prefix is refused (85066), the mini program
-                is refused (40166), all rules are used up (85073).
+            ArgumentError: There is a rule with this prefix (85071), the prefix is refused (85066, 85070) or belongs to
+                others (85072), its verification file is not found (85069), a test link does not begin with it (85068),
+                the mini program is refused (40166), a value is (40097), all rules are used up (85073).
+            NotAuthorizedError: The ICP registration of the address is not in order (85076).
+            AccountError: The mini program belongs to a person (85075).
+            RateLimitError: More than 5 calls in a second (44990).
+            BusyError: The platform is busy (886001); tried again by itself.
 
         Source:
             POST /cgi-bin/wxopen/qrcodejumpadd - 扫普通链接二维码打开小程序 / 增加或修改二维码规则
@@ -285,7 +315,10 @@ class QRCodeAPI:
         if debug_urls is not None:
             if isinstance(debug_urls, str) or len(debug_urls) > DEBUG_URLS:
                 raise refusal(SAVE_RULE, "debug_urls", ARGUMENT_REFUSED, f"must be a list of at most {DEBUG_URLS}")
-            payload["debug_url"] = [*debug_urls]
+            payload["debug_url"] = [
+                check_text(SAVE_RULE, f"debug_urls[{index}]", url, errcode=ARGUMENT_REFUSED)
+                for index, url in enumerate(debug_urls)
+            ]
         if permit_sub_rule is not None:
             # The platform counts from 1 here: 1 no, 2 yes.
             payload["permit_sub_rule"] = 2 if permit_sub_rule else 1
@@ -301,8 +334,10 @@ class QRCodeAPI:
         Each call counts against 100 a month, so it is not repeated when its outcome is unknown.
 
         Raises:
-            RateLimitError: The publishes of the month are used up (886000).
-            APIError: The rule is not there or cannot be published (85095).
+            RateLimitError: The publishes of the month are used up (886000), or more than 5 calls in a second (44990).
+            AccountError: The mini program belongs to a person (85075).
+            BusyError: The platform is busy (45112, 886001).
+            APIError: The rule is not there or cannot be published (85095), or the mini program is not released (85074).
 
         Source:
             POST /cgi-bin/wxopen/qrcodejumppublish - 扫普通链接二维码打开小程序 / 发布已设置的二维码规则
@@ -316,6 +351,11 @@ class QRCodeAPI:
         Args:
             prefix: Which one.
             appid: The mini program, for rules of a service account.
+
+        Raises:
+            AccountError: The mini program belongs to a person (85075).
+            RateLimitError: More than 5 calls in a second (44990).
+            BusyError: The platform is busy (886001); tried again by itself.
 
         Source:
             POST /cgi-bin/wxopen/qrcodejumpdelete - 扫普通链接二维码打开小程序 / 删除已设置的二维码规则
@@ -348,7 +388,10 @@ def _checked_ticket(ticket: object) -> str:
 def _checked_prefixes(prefixes: Sequence[str]) -> list[str]:
     if isinstance(prefixes, str) or not 1 <= len(prefixes) <= RULES_PAGE:
         raise refusal(LIST_RULES, "prefix_list", ARGUMENT_REFUSED, f"must be a list of 1 to {RULES_PAGE} prefixes")
-    return [*prefixes]
+    return [
+        check_text(LIST_RULES, f"prefix_list[{index}]", prefix, errcode=ARGUMENT_REFUSED)
+        for index, prefix in enumerate(prefixes)
+    ]
 
 
 def _check_mode(get_type: int, prefix_list: Sequence[str] | None, page_num: int | None, page_size: int | None) -> None:

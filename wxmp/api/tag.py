@@ -86,7 +86,11 @@ class MemberChange:
 
 @attrs.frozen
 class TagAPI:
-    """User tags (用户标签管理): create, list, rename, delete, and who carries them."""
+    """User tags (用户标签管理): create, list, rename, delete, and who carries them.
+
+    Verified accounts only; the others get 48001. Tags can be created, listed, renamed and deleted 1000 times a day each
+    (``RateLimitError`` 45009); an account has at most 100 of them.
+    """
 
     _call: Caller
 
@@ -218,9 +222,10 @@ class TagAPI:
             Who could not be tagged (45171); the others were.
 
         Raises:
-            ArgumentError: The list is empty (40032), an openid is not of this account (40003), or a user would have
-                more than 20 tags (45059).
+            ArgumentError: The list is empty (40032), an openid is not of this account (40003, 49003), or a user would
+                have more than 20 tags (45059).
             NotFoundError: No such tag (45159).
+            RateLimitError: Too many calls today (45009) or in this minute (45011).
 
         Source:
             POST /cgi-bin/tags/members/batchtagging - 用户标签管理 / 批量为用户打标签
@@ -241,8 +246,9 @@ class TagAPI:
             Who could not be untagged (45171); the others were.
 
         Raises:
-            ArgumentError: The list is empty (40032), or an openid is not of this account (40003).
+            ArgumentError: The list is empty (40032), or an openid is not of this account (40003, 49003).
             NotFoundError: No such tag (45159).
+            RateLimitError: Too many calls today (45009) or in this minute (45011).
 
         Source:
             POST /cgi-bin/tags/members/batchuntagging - 用户标签管理 / 批量为用户取消标签
@@ -255,6 +261,7 @@ class TagAPI:
         Raises:
             RecipientError: The user does not follow the account (43004).
             ArgumentError: Not an openid of this account (40003, 49003).
+            RateLimitError: The calls of today are used up (45009).
 
         Source:
             POST /cgi-bin/tags/getidlist - 用户标签管理 / 获取用户身上的标签列表

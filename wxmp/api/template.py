@@ -157,7 +157,10 @@ class BlockedMessage:
 
 @attrs.frozen
 class TemplateAPI:
-    """Template messages (模板消息): send them, manage the account's templates and industries."""
+    """Template messages (模板消息): send them, manage the account's templates and industries.
+
+    Verified service accounts only; the others get 48001.
+    """
 
     _call: Caller
 
@@ -174,7 +177,8 @@ class TemplateAPI:
         """Send a template message (发送模板消息).
 
         Every send carries a de-duplication key, so it is repeated after a broken connection and still delivered once.
-        The key works for ten minutes: keep the ``total_time`` of the retry policy below that.
+        The key works for ten minutes: keep the ``total_time`` of the retry policy below that. The platform allows
+        100 000 a day, more from 100 000 followers on; accounts outside China cannot link to pages.
 
         Args:
             openid: The receiver, who must follow the account.
@@ -195,8 +199,12 @@ class TemplateAPI:
             RecipientError: The user does not follow the account, or takes none of its messages (43004, 43101).
             NotFoundError: No such template (40037).
             ArgumentError: A value breaks the rule of its keyword, which ``errmsg`` names (47003); the openid is not of
-                this account (40003); the mini program is refused (40165, 40166).
-            RateLimitError: The messages of the day are used up (45009).
+                this account (40003); the mini program is refused (40165, 40166); the template id or ``url`` has an
+                impossible length (40036, 40039); the template is of another kind (40008), or of none of the 25 in use
+                (45026).
+            NotAuthorizedError: The message advertises something (40249).
+            AccountError: The account may send none for the time being, because of a breach of the rules (43116).
+            RateLimitError: The messages of the day (45009) or of the minute (45011) are used up.
 
         Source:
             POST /cgi-bin/message/template/send - 模板消息 / 发送模板消息
@@ -229,6 +237,7 @@ class TemplateAPI:
 
         Raises:
             ArgumentError: No such industry (40102).
+            NotAuthorizedError: A template in use does not fit the industry (45027).
             RateLimitError: Changed within the last month (43100).
 
         Source:
@@ -265,6 +274,7 @@ class TemplateAPI:
         Raises:
             NotFoundError: The library has no such template (40037).
             ArgumentError: The keywords do not fit (40246, 40247), or the account has 25 templates (45026).
+            NotAuthorizedError: It belongs to an industry that the account does not have (45027).
 
         Source:
             POST /cgi-bin/template/api_add_template - 模板消息 / 获得模板ID
