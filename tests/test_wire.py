@@ -43,6 +43,11 @@ class Leaf:
 
 
 @attrs.frozen
+class Branch:
+    leaf: Leaf | None = None
+
+
+@attrs.frozen
 class Tree:
     name: str
     branches: tuple[Tree, ...] = ()
@@ -153,6 +158,7 @@ TOKEN = "FAKE-TOKEN"
         ("own_leaf", None, Leaf("own")),
         ("own_leaf", {"name": "a"}, Leaf("a")),
         ("leaves", None, ()),
+        ("leaves", "", ()),
         ("leaves", [], ()),
         ("leaves", [{"name": "a"}, {"name": "b"}], (Leaf("a"), Leaf("b"))),
         ("anything", {"a": [1, None]}, {"a": [1, None]}),
@@ -164,6 +170,15 @@ def test_reading_is_lenient(field: str, sent: object, expected: object) -> None:
     value = getattr(decode(Everything, {field: sent}), field)
     assert value == expected
     assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_empty_records_are_absent(nothing: str | None) -> None:
+    """Empty text in place of a record that may be absent is no record: so it is where the JSON was made from XML."""
+    assert decode(Branch, {"leaf": nothing}) == Branch()
+    assert decode(Branch, {"leaf": {"name": "a"}}) == Branch(Leaf("a"))
+    with pytest.raises(ReplyError, match=r"Branch\.leaf: expected an object, found text"):
+        decode(Branch, {"leaf": "x"})
 
 
 def test_wire_names() -> None:

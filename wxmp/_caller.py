@@ -49,13 +49,16 @@ S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
-logger = logging.getLogger("wxmp.call")
+logger: logging.Logger = logging.getLogger("wxmp.call")
 
 #: A call gets at most this many replacements of a dead token.
 REPLACEMENTS: Final = 2
 NO_CODES: Final[frozenset[int]] = frozenset()
 #: Bytes of the largest file that is fetched. The platform keeps none above 10 MB today.
 LARGEST_FILE: Final = 100 * 2**20
+
+#: Seconds. More is no wish of anybody, and the clocks of some systems end soon after it.
+LONGEST_TIMEOUT: Final = 30 * 86_400
 
 _OK_STATUS: Final = range(200, 300)
 _SERVER_ERROR: Final = 500
@@ -132,7 +135,7 @@ class Caller:
         #: Returns the AppSecret; asked late, so that a rotated secret is seen.
         self.secret = secret
         #: Seconds since 1970, for what goes by the day; the policy's, so that a test sets one clock.
-        self.wall_clock = retry.wall_clock
+        self.wall_clock: Callable[[], float] = retry.wall_clock
         #: Where QR pictures live.
         self.mp_origin = mp_origin
         self._transport = transport
@@ -242,6 +245,8 @@ class Caller:
         credentials: Credentials | None,
         timeout: float | None,
     ) -> _Call:
+        if timeout is not None and not (_is_number(timeout) and 0 < timeout <= LONGEST_TIMEOUT):
+            raise ConfigError("timeout must be a number of seconds above 0, a month at most", field="timeout")
         content: bytes | None = None
         if endpoint.method == "GET":
             if json is not None or files is not None:
@@ -438,23 +443,24 @@ async def _arrival(stream: WireStream, request: WireRequest) -> Arrival | WireRe
         # The platform labels its errors in several ways, so the first bytes decide; a file in one of its formats begins
         # neither with a brace nor with a tag. Only sound without a header can begin with anything, and it is labelled.
         labelled = stream.headers.get("content-type", "").partition("/")[0].strip().lower() in _SOUND
-        start = b""
+        start, sign, most = bytearray(), b"", _LONGEST_ERROR
         async for piece in pieces:
             start += piece
-            sign = start.lstrip(_BLANK)[:1]
-            if sign and (sign != b"{" or len(start) > (_LONGEST_ERROR if labelled else _LONGEST_WORDS)):
+            if not sign:
+                sign = bytes(start.lstrip(_BLANK)[:1])
+                most = _LONGEST_WORDS if sign == b"{" and not labelled else most
+            if (sign and sign != b"{" and (labelled or sign != b"<")) or len(start) > most:
                 break
         else:  # it was read to its end
-            sign = start.lstrip(_BLANK)[:1]
-            if sign == b"{" and not (labelled and not _is_object(start)):
-                return WireReply(stream.status, stream.headers, start)
-        if not start or (sign == b"<" and not labelled):
+            if sign == b"{" and not (labelled and not _is_object(bytes(start))):
+                return WireReply(stream.status, stream.headers, bytes(start))
+        if not sign or (sign == b"<" and not labelled):
             text = _mask(start[:_LONGEST_ERROR].decode("utf-8", "replace"), request.credentials)
             raise ReplyError("the answer is not a file", endpoint=request.label, body=text)
         if sign == b"{" and not labelled:
             raise ReplyError(f"the answer is larger than {_LONGEST_WORDS} bytes", endpoint=request.label)
         opened.pop_all()
-        return Arrival(stream, start, pieces)
+        return Arrival(stream, bytes(start), pieces)
 
 
 def _is_object(text: bytes) -> bool:
@@ -463,6 +469,10 @@ def _is_object(text: bytes) -> bool:
     except ReplyError:
         return False
     return True
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _number(errcode: object) -> int | None:

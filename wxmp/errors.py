@@ -179,7 +179,7 @@ class ReplyError(WxmpError):
         super().__init__(message)
         self.endpoint = endpoint
         # Half an answer of a token endpoint holds a token that nobody knows yet, so that nobody can search for it.
-        self.body = mask_fields(body[:BODY_EXCERPT])[:BODY_EXCERPT]
+        self.body: str = mask_fields(body[:BODY_EXCERPT])[:BODY_EXCERPT]
         self.maybe_acted = maybe_acted
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ class APIError(WxmpError):
         self.errmsg = errmsg
         self.endpoint = endpoint
         self.rid = rid
-        self.advice = advice or _advice(entry, errmsg)
+        self.advice: str = advice or _advice(entry, errmsg)
 
     def with_advice(self, advice: str) -> Self:
         """Return a fresh copy of the error that advises something more to the point."""
@@ -257,7 +257,7 @@ class RateLimitError(APIError):
         scope: str = "",
     ) -> None:
         super().__init__(errcode=errcode, errmsg=errmsg, endpoint=endpoint, rid=rid, advice=advice)
-        self.scope = scope or lookup(errcode).scope
+        self.scope: str = scope or lookup(errcode).scope
 
 
 class RecipientError(APIError):

@@ -137,7 +137,7 @@ def template() -> Examples:
         ],
         "template.list": [{}],
         "template.delete": [{"template_id": "T1"}],
-        "template.list_blocked": [{"msg_id": 7}, {"msg_id": 7, "largest_id": 5, "limit": 10}],
+        "template.list_blocked": [{"msg_id": 7}, {"msg_id": 7, "largest_id": 5, "count": 10}],
     }
 
 
@@ -158,7 +158,7 @@ def custom() -> Examples:
         room.CustomCard("C1"),
         room.CustomMiniProgram("t", APPID, "p", "M2"),
     ]
-    more = {"kf_account": "anna@shop", "ai_generated": True, "businessid": "B1"}
+    more = {"kf_account": "anna@shop", "ai_generated": True, "business_id": "B1"}
     return {
         "custom.send": [
             *({"openid": OPENID, "message": message} for message in messages),
@@ -166,7 +166,7 @@ def custom() -> Examples:
         ],
         "custom.set_typing": [
             {"openid": OPENID},
-            {"openid": OPENID, "command": "CancelTyping", "businessid": "B1"},
+            {"openid": OPENID, "command": "CancelTyping", "business_id": "B1"},
         ],
     }
 
@@ -179,7 +179,7 @@ def qrcode() -> Examples:
         "qrcode.list_rules": [
             {},
             {"appid": APPID, "get_type": 1, "prefix_list": [URL]},
-            {"get_type": 2, "page_num": 1, "page_size": 20},
+            {"get_type": 2, "page": 1, "page_size": 20},
         ],
         "qrcode.save_rule": [
             rule,
@@ -239,7 +239,7 @@ def subscribe() -> Examples:
         "subscribe.list_categories": [{}],
         "subscribe.list_public_titles": [
             {"category_ids": [616, 615]},
-            {"category_ids": [616], "start": 30, "limit": 10},
+            {"category_ids": [616], "offset": 30, "count": 10},
         ],
         "subscribe.list_public_keywords": [{"tid": 2034}],
         "subscribe.list_templates": [{}],
@@ -249,7 +249,7 @@ def subscribe() -> Examples:
 def kf() -> Examples:
     agent = {"kf_account": "anna@shop"}
     talk = {"openid": OPENID, **agent}
-    span = {"starttime": datetime(2026, 6, 1, tzinfo=UTC), "endtime": datetime(2026, 6, 2, tzinfo=UTC)}
+    span = {"start_time": datetime(2026, 6, 1, tzinfo=UTC), "end_time": datetime(2026, 6, 2, tzinfo=UTC)}
     return {
         "kf.list_accounts": [{}, {"business_id": "B1"}],
         "kf.list_online_accounts": [{}, {"business_id": "B1"}],
@@ -266,7 +266,7 @@ def kf() -> Examples:
         "kf.get_session": [{"openid": OPENID}],
         "kf.list_sessions": [agent],
         "kf.list_waiting": [{}],
-        "kf.list_messages": [span, {**span, "msg_id": 20, "number": 100}],
+        "kf.list_messages": [span, {**span, "msg_id": 20, "count": 100}],
     }
 
 
@@ -301,9 +301,9 @@ def mass() -> Examples:
         ],
         "mass.preview": [
             {"message": "你好", "openid": OPENID},
-            *({"message": message, "towxname": "wx_anna"} for message in previews),
+            *({"message": message, "wechat_id": "wx_anna"} for message in previews),
         ],
-        "mass.delete": [{"msg_id": 1}, {"msg_id": 1, "article_idx": 2}, {"url": URL}],
+        "mass.delete": [{"msg_id": 1}, {"msg_id": 1, "index": 2}, {"url": URL}],
         "mass.get_status": [{"msg_id": 1}],
         "mass.get_speed": [{}],
         "mass.set_speed": [{"speed": 2}],
@@ -364,7 +364,7 @@ def draft() -> Examples:
         "draft.delete": [{"media_id": "D1"}],
         "draft.count": [{}],
         "draft.list": [{}, {"offset": 20, "count": 10, "no_content": True}],
-        "draft.switch": [{}, {"checkonly": True}],
+        "draft.switch": [{}, {"check_only": True}],
         "draft.get_product_card": [card],
     }
 
@@ -385,7 +385,7 @@ def comment() -> Examples:
     return {
         "comment.open": [{"msg_data_id": DATA_ID}, article],
         "comment.close": [{"msg_data_id": DATA_ID}, article],
-        "comment.list": [{"msg_data_id": DATA_ID}, {**article, "begin": 49, "count": 10, "type": 2}],
+        "comment.list": [{"msg_data_id": DATA_ID}, {**article, "offset": 49, "count": 10, "type": 2}],
         "comment.feature": [one, {**one, "index": 1}],
         "comment.unfeature": [one, {**one, "index": 1}],
         "comment.delete": [one, {**one, "index": 1}],
@@ -424,7 +424,7 @@ def ai() -> Examples:
         "ai.super_resolution": both,
         "ai.submit_voice": [voice, {**voice, "lang": "en_US"}],
         "ai.get_voice_result": [{"voice_id": "V1"}, {"voice_id": "V1", "lang": "zh_CN"}],
-        "ai.translate": [{"content": "茶", "lfrom": "zh_CN", "lto": "en_US"}],
+        "ai.translate": [{"content": "茶", "from_lang": "zh_CN", "to_lang": "en_US"}],
     }
 
 

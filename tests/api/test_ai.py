@@ -17,7 +17,7 @@ from wxmp.api.ai import (
     CardPosition,
     CodeScan,
     Corners,
-    Crop,
+    CropBox,
     CropSuggestions,
     Dish,
     DrivingLicense,
@@ -432,7 +432,7 @@ async def test_crop_reads_every_field(platform: Platform, ai: AIAPI) -> None:
     """Each crop has its four edges."""
     crop = {"crop_left": 112, "crop_top": 0, "crop_right": "839", "crop_bottom": 727}
     platform.answer("POST", "/cv/img/aicrop", {**OK, "results": [crop], "img_size": SIZE})
-    assert await ai.smart_crop(JPEG) == CropSuggestions((Crop(112, 0, 839, 727),), img_size=ImageSize(966, 728))
+    assert await ai.smart_crop(JPEG) == CropSuggestions((CropBox(112, 0, 839, 727),), img_size=ImageSize(966, 728))
 
 
 async def test_crop_sends_its_ratios_beside_a_file(platform: Platform, ai: AIAPI) -> None:
@@ -443,11 +443,11 @@ async def test_crop_sends_its_ratios_beside_a_file(platform: Platform, ai: AIAPI
 
 
 async def test_crop_sends_its_ratios_without_a_file(platform: Platform, ai: AIAPI) -> None:
-    """Beside an address they are in the JSON body."""
+    """Beside an address they are a form as well, without a file."""
     route = platform.answer("POST", "/cv/img/aicrop", {**OK, "results": []})
     await ai.smart_crop(img_url=URL, ratios=(1.0,))
     assert platform.params(route) == {"img_url": URL}
-    assert platform.body(route) == {"ratios": "1"}
+    assert form(route) == {"ratios": (None, b"1")}
 
 
 @pytest.mark.parametrize(
@@ -579,15 +579,47 @@ async def test_voice_result_without_the_text(platform: Platform, ai: AIAPI) -> N
 async def test_translate(platform: Platform, ai: AIAPI) -> None:
     """The languages go into the query, the text into the body, as raw UTF-8."""
     route = platform.answer("POST", TRANSLATE, {"from_content": "你好", "to_content": "Hello", "model": 2})
-    assert await ai.translate("你好", lfrom="zh_CN", lto="en_US") == Translation("你好", "Hello", extra={"model": 2})
+    assert await ai.translate("你好", from_lang="zh_CN", to_lang="en_US") == Translation(
+        "你好", "Hello", extra={"model": 2}
+    )
     assert platform.params(route) == {"lfrom": "zh_CN", "lto": "en_US"}
     assert platform.raw(route) == '{"content":"你好"}'.encode()
+
+
+@pytest.mark.parametrize("content", ["你好", 'say "hi"\n'])
+async def test_translate_where_the_body_is_the_text(platform: Platform, ai: AIAPI, content: str) -> None:
+    """A platform that translated the JSON itself is sent the text as a file, as the documentation had it before."""
+    wrapped = json.dumps({"content": content}, ensure_ascii=False, separators=(",", ":"))
+    route = platform.answer(
+        "POST",
+        TRANSLATE,
+        {"from_content": wrapped, "to_content": wrapped},
+        {"from_content": content, "to_content": "Hello"},
+    )
+    assert await ai.translate(content, from_lang="zh_CN", to_lang="en_US") == Translation(content, "Hello")
+    assert platform.params(route) == {"lfrom": "zh_CN", "lto": "en_US"}
+    assert form(route) == {"media": ("content.txt", content.encode())}
+
+
+@pytest.mark.parametrize("content", ['{"content":"你好"}', "{x", "{}"])
+async def test_translate_of_what_looks_like_json(platform: Platform, ai: AIAPI, content: str) -> None:
+    """A text with braces is translated once."""
+    route = platform.answer("POST", TRANSLATE, {"from_content": content, "to_content": "Hello"})
+    assert (await ai.translate(content, from_lang="zh_CN", to_lang="en_US")).to_content == "Hello"
+    assert route.call_count == 1
+
+
+async def test_translate_of_a_text_that_comes_back_changed(platform: Platform, ai: AIAPI) -> None:
+    """What comes back otherwise, braces or not, is taken as it is."""
+    route = platform.answer("POST", TRANSLATE, {"from_content": "{x ", "to_content": "Hello"})
+    assert (await ai.translate("{x", from_lang="zh_CN", to_lang="en_US")).from_content == "{x "
+    assert route.call_count == 1
 
 
 async def test_translate_takes_600_bytes(platform: Platform, ai: AIAPI) -> None:
     """600 bytes are 200 Chinese characters, and are sent."""
     platform.answer("POST", TRANSLATE, {"from_content": "", "to_content": ""})
-    await ai.translate("中" * 200, lfrom="zh_CN", lto="en_US")
+    await ai.translate("中" * 200, from_lang="zh_CN", to_lang="en_US")
 
 
 @pytest.mark.parametrize(
@@ -596,14 +628,14 @@ async def test_translate_takes_600_bytes(platform: Platform, ai: AIAPI) -> None:
         ({"content": ""}, "content"),
         ({"content": "中" * 200 + "a"}, "content"),
         ({"content": None}, "content"),
-        ({"lfrom": "zh"}, "lfrom"),
-        ({"lto": None}, "lto"),
+        ({"from_lang": "zh"}, "from_lang"),
+        ({"to_lang": None}, "to_lang"),
     ],
 )
 async def test_translate_checks(platform: Platform, ai: AIAPI, arguments: dict[str, Any], field: str) -> None:
     """Empty and long texts and other languages are refused before sending."""
     with pytest.raises(ArgumentError) as caught:
-        await ai.translate(**{"content": "x", "lfrom": "en_US", "lto": "zh_CN", **arguments})
+        await ai.translate(**{"content": "x", "from_lang": "en_US", "to_lang": "zh_CN", **arguments})
     assert (caught.value.errcode, caught.value.field) == (40035, field)
 
 
@@ -611,4 +643,4 @@ async def test_translate_that_the_platform_refuses(platform: Platform, ai: AIAPI
     """What the platform refuses is an ArgumentError."""
     platform.answer("POST", TRANSLATE, {"errcode": 40035, "errmsg": "invalid parameter"})
     with pytest.raises(ArgumentError):
-        await ai.translate("x", lfrom="en_US", lto="zh_CN")
+        await ai.translate("x", from_lang="en_US", to_lang="zh_CN")

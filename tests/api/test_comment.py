@@ -111,7 +111,7 @@ async def test_acts_are_on_the_first_article(platform: Platform, comment: Commen
 
 BAD_ARTICLES: list[tuple[dict[str, Any], str]] = [
     ({"msg_data_id": 0}, "msg_data_id"),
-    ({"msg_data_id": 2**32}, "msg_data_id"),
+    ({"msg_data_id": 2**63}, "msg_data_id"),
     ({"msg_data_id": "2247483650"}, "msg_data_id"),
     ({"msg_data_id": None}, "msg_data_id"),
     ({"msg_data_id": True}, "msg_data_id"),
@@ -224,7 +224,7 @@ async def test_list_sends_what_was_asked_for(
 ) -> None:
     """Place, start, size and filter are the caller's."""
     route = platform.answer("POST", LIST, {**OK, "total": 0, "comment": []})
-    assert (await comment.list(DATA_ID, index=1, begin=49, count=10, type=kind)).comment == ()
+    assert (await comment.list(DATA_ID, index=1, offset=49, count=10, type=kind)).comments == ()
     assert platform.body(route) == {"msg_data_id": DATA_ID, "index": 1, "begin": 49, "count": 10, "type": number}
 
 
@@ -232,16 +232,47 @@ async def test_list_sends_what_was_asked_for(
     ("change", "errcode", "field"),
     [
         ({"count": 0}, 88010, "count"),
-        ({"count": 50}, 88010, "count"),
-        ({"begin": -1}, 88010, "begin"),
+        ({"count": 51}, 88010, "count"),
+        ({"offset": -1}, 88010, "offset"),
         ({"type": 3}, 40097, "type"),
     ],
 )
 async def test_list_checks(comment: CommentAPI, change: dict[str, Any], errcode: int, field: str) -> None:
-    """Pages of 1 to 49, from 0, and three filters."""
+    """Pages of 1 to 50, from 0, and three filters."""
     with pytest.raises(ArgumentError) as caught:
         await comment.list(DATA_ID, **change)
     assert (caught.value.errcode, caught.value.field) == (errcode, field)
+
+
+async def test_list_leaves_the_fiftieth_to_the_platform(platform: Platform, comment: CommentAPI) -> None:
+    """The documentation contradicts itself about a page of 50, so it is sent."""
+    route = platform.answer("POST", LIST, {**OK, "total": 0, "comment": []})
+    await comment.list(DATA_ID, count=50)
+    assert platform.body(route)["count"] == 50
+
+
+@pytest.mark.parametrize("nothing", [None, "", {}, []])
+async def test_list_without_an_answer(platform: Platform, comment: CommentAPI, nothing: object) -> None:
+    """An answer that is empty in any form is none."""
+    platform.answer("POST", LIST, {**OK, "total": 1, "comment": [{"user_comment_id": 7, "reply": nothing}]})
+    assert await comment.list(DATA_ID) == CommentPage(1, (Comment(7),))
+
+
+async def test_list_with_answers_in_lists(platform: Platform, comment: CommentAPI) -> None:
+    """The answer may stand in a list; should there be several, the others are kept."""
+    one, other = {"content": "谢谢", "create_time": 1620000060}, {"content": "again", "create_time": 1620000061}
+    comments = [{"user_comment_id": 7, "reply": [one]}, {"user_comment_id": 8, "reply": [one, other]}]
+    platform.answer("POST", LIST, {**OK, "total": 2, "comment": comments})
+    reply = CommentReply("谢谢", datetime(2021, 5, 3, 0, 1, tzinfo=UTC))
+    expected = Comment(7, reply=reply), Comment(8, reply=reply, extra={"reply[1:]": [other]})
+    assert (await comment.list(DATA_ID)).comments == expected
+
+
+async def test_ids_of_more_than_32_bits(platform: Platform, comment: CommentAPI) -> None:
+    """What a mass send gives as ``msg_data_id`` is taken, however large it grows."""
+    route = platform.answer("POST", OPEN, OK)
+    await comment.open(2**32)
+    assert platform.body(route)["msg_data_id"] == 2**32
 
 
 async def test_list_without_a_total(platform: Platform, comment: CommentAPI) -> None:
@@ -266,7 +297,7 @@ async def test_iter_comments_walks_all_pages(platform: Platform, comment: Commen
 async def test_iter_comments_from_the_middle(platform: Platform, comment: CommentAPI) -> None:
     """The walk begins where the caller says."""
     route = platform.answer("POST", LIST, {**OK, "total": 4, "comment": [{"user_comment_id": 4}]})
-    assert [each.user_comment_id async for each in comment.iter_comments(DATA_ID, begin=3)] == [4]
+    assert [each.user_comment_id async for each in comment.iter_comments(DATA_ID, offset=3)] == [4]
     assert platform.body(route)["begin"] == 3
 
 

@@ -788,7 +788,7 @@ def test_an_unknown_position_is_a_column_of_rates() -> None:
 def test_a_settlement_without_slots_is_a_row() -> None:
     """No money gets lost on the way into a table."""
     report = AdReport(
-        (AdSettlement(DAY, settled_revenue_fen=7),), record=AdSettlement, summary=AdSettlementTotals(), total_num=1
+        (AdSettlement(DAY, settled_revenue_fen=7),), record=AdSettlement, summary=AdSettlementTotals(), total=1
     )
     assert [(row["settled_revenue_fen"], row["slot_settled_revenue_fen"]) for row in report.rows()] == [(7, 0)]
 
@@ -907,7 +907,7 @@ EMPTY = {**FINE, "list": [], "summary": {}, "total_num": 0}
 
 
 def slot_report() -> AdReport[AdSlotStat, AdSlotTotals]:
-    return AdReport((SLOT_RECORD,), record=AdSlotStat, summary=AdSlotTotals(), total_num=1)
+    return AdReport((SLOT_RECORD,), record=AdSlotStat, summary=AdSlotTotals(), total=1)
 
 
 def slots(*days: str, total: int) -> dict[str, Any]:
@@ -928,7 +928,7 @@ async def test_slots_are_read(platform: Platform, datacube: DatacubeAPI) -> None
         "ad_slot": "SLOT_ID_BIZ_BOTTOM",
     }
     assert report.items == (SLOT_RECORD,)
-    assert (report.summary, report.total_num, report.extra) == (AdSlotTotals(**SLOT_FIGURES), 1, {})
+    assert (report.summary, report.total, report.extra) == (AdSlotTotals(**SLOT_FIGURES), 1, {})
 
 
 async def test_goods_with_a_commission_are_read(platform: Platform, datacube: DatacubeAPI) -> None:
@@ -938,7 +938,7 @@ async def test_goods_with_a_commission_are_read(platform: Platform, datacube: Da
     report = await datacube.get_ad_cps_stats(DAY)
     figures = (15153, 396, 38.25, 3, 0.0075, 162900, 25021)
     assert report.items == (AdCPSStat(*figures, ref_date=DAY),)
-    assert (report.summary, report.total_num, report.extra) == (AdCPSTotals(*figures), 7, {})
+    assert (report.summary, report.total, report.extra) == (AdCPSTotals(*figures), 7, {})
     assert platform.params(route) == {
         "action": "publisher_cps_general",
         "page": "1",
@@ -963,13 +963,13 @@ async def test_settlements_are_read(platform: Platform, datacube: DatacubeAPI, a
     report = await datacube.get_ad_settlement(DAY, YESTERDAY, page_size=1)
     assert report.items == (SETTLED_RECORD,)
     assert report.summary == AdSettlementTotals("深圳市腾讯计算机系统有限公司", 5178368698, 1, 2613696765)
-    assert (report.total_num, report.extra) == (1, {})
+    assert (report.total, report.extra) == (1, {})
     assert platform.params(route)["action"] == "publisher_settlement"
 
 
 def test_settlements_make_a_row_for_each_slot() -> None:
     """What belongs to the settlement repeats."""
-    report = AdReport((SETTLED_RECORD,), record=AdSettlement, summary=AdSettlementTotals(), total_num=1)
+    report = AdReport((SETTLED_RECORD,), record=AdSettlement, summary=AdSettlementTotals(), total=1)
     picked = [
         (row["update_date"], row["settled_revenue_fen"], row["ad_slot"], row["slot_settled_revenue_fen"])
         for row in report.rows()
@@ -1031,7 +1031,7 @@ async def test_an_answer_without_base_resp(platform: Platform, datacube: Datacub
     """Where there is no verdict the figures count."""
     platform.answer("GET", ADS, {"list": [], "summary": None, "total_num": "0"})
     report = await datacube.get_ad_slot_stats(DAY)
-    assert (report.items, report.summary, report.total_num) == ((), AdSlotTotals(), 0)
+    assert (report.items, report.summary, report.total) == ((), AdSlotTotals(), 0)
 
 
 @pytest.mark.parametrize("missing", ["list", "total_num"])

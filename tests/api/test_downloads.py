@@ -21,7 +21,8 @@ from tests.test_transport import CancelAt
 from wxmp import ConfigError, NotFoundError, ReplyError, TimedOutError, TransportError
 from wxmp.api.downloads import DownloadedFile, FileStream, announced_size, file_name, receive_file
 from wxmp.api.material import MaterialAPI
-from wxmp.api.media import GET, MIB, MediaAPI
+from wxmp.api.media import GET, MediaAPI
+from wxmp.api.uploads import MIB
 
 if TYPE_CHECKING:
     from tests.api.conftest import Platform, StubTokens
@@ -250,7 +251,7 @@ async def test_cancelled_anywhere_a_download_is_whole_or_not_there(target: Path)
                 assert outcome.size == len(content)
                 break
             assert isinstance(outcome, asyncio.CancelledError), f"swallowed at suspension {number}: {outcome!r}"
-            assert target.read_bytes() in (OLD, content)
+            assert target.read_bytes() == OLD
         else:
             pytest.fail("the download never came to an end")
         assert number > 10

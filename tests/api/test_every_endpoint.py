@@ -144,7 +144,7 @@ ITERATORS = (
     "kf.iter_messages",
     "material.iter_items",
     "draft.iter_drafts",
-    "publish.iter_articles",
+    "publish.iter_publications",
     "comment.iter_comments",
     "datacube.iter_ad_slot_stats",
     "datacube.iter_ad_cps_stats",

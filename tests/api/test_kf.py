@@ -256,9 +256,9 @@ async def test_add_account_checks_the_name(kf: KfAPI, name: Any) -> None:
     assert (caught.value.errcode, caught.value.field, caught.value.endpoint) == (65404, "kf_account", f"POST {ADD}")
 
 
-@pytest.mark.parametrize("nickname", ["", " ", "x" * 17, None])
+@pytest.mark.parametrize("nickname", ["", " ", "安" * 17, "x" * 33, None])
 async def test_nicknames_are_checked(kf: KfAPI, nickname: Any) -> None:
-    """One to sixteen characters (65403), for a new account and for an old one."""
+    """One to sixteen characters, letters counted as halves (65403), for a new account and for an old one."""
     for call in (kf.add_account, kf.update_account):
         with pytest.raises(ArgumentError) as caught:
             await call(ANNA, nickname=nickname)
@@ -580,7 +580,8 @@ async def test_get_session(platform: Platform, kf: KfAPI, created: int | str) ->
 @pytest.mark.parametrize("created", [0, "", None])
 async def test_get_session_of_nobody(platform: Platform, kf: KfAPI, created: Any) -> None:
     """An empty agent means that there is no session."""
-    platform.answer("GET", GET, {"createtime": created, "kf_account": ""})
+    platform.answer("GET", GET, {"createtime": created, "kf_account": ""}, {"createtime": created})
+    assert await kf.get_session("oA") is None
     assert await kf.get_session("oA") is None
 
 
@@ -644,7 +645,7 @@ async def test_list_messages_with_everything(platform: Platform, kf: KfAPI) -> N
         },
     )
     peking = timezone(timedelta(hours=8))
-    found = await kf.list_messages(at(0.9).astimezone(peking), at(DAY), msg_id=5, number=2)
+    found = await kf.list_messages(at(0.9).astimezone(peking), at(DAY), msg_id=5, count=2)
     assert found == KfMessagePage(
         (
             KfMessage("oA", KfOpercode.RECEIVED, at(7), "[图片]", ANNA, extra={"new": 1}),
@@ -667,12 +668,20 @@ async def test_list_messages_with_the_least(platform: Platform, kf: KfAPI) -> No
 async def test_unknown_opercode(platform: Platform, kf: KfAPI) -> None:
     """A code this version does not know stays a number."""
     platform.answer("POST", MESSAGES, page({**record(1), "opercode": 1001}))
-    (message,) = (await kf.list_messages(at(0), at(9))).recordlist
+    (message,) = (await kf.list_messages(at(0), at(9))).messages
     assert message.opercode == 1001
     assert not isinstance(message.opercode, KfOpercode)
 
 
-@pytest.mark.parametrize("answer", [{}, {"recordlist": [{"openid": "oA", "opercode": 2002}]}, {"recordlist": "x"}])
+async def test_list_messages_of_nobody(platform: Platform, kf: KfAPI) -> None:
+    """A page that says that it has no records may leave their list out."""
+    platform.answer("POST", MESSAGES, {"number": 0, "msgid": 1})
+    assert await kf.list_messages(at(0), at(1)) == KfMessagePage(msg_id=1)
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"number": 1}, {"recordlist": [{"openid": "oA", "opercode": 2002}]}, {"recordlist": "x"}]
+)
 async def test_list_messages_of_another_shape(platform: Platform, kf: KfAPI, answer: dict[str, Any]) -> None:
     """No list, or a record that nobody can place in time, is a ReplyError."""
     platform.answer("POST", MESSAGES, answer)
@@ -683,17 +692,17 @@ async def test_list_messages_of_another_shape(platform: Platform, kf: KfAPI, ans
 @pytest.mark.parametrize(
     ("change", "errcode", "field"),
     [
-        pytest.param({"starttime": at(0).replace(tzinfo=None)}, 65416, "starttime", id="naive start"),
-        pytest.param({"endtime": at(9).replace(tzinfo=None)}, 65416, "endtime", id="naive end"),
-        pytest.param({"starttime": START}, 65416, "starttime", id="a number"),
-        pytest.param({"endtime": at(-1)}, 65416, "endtime", id="backwards"),
-        pytest.param({"number": 0}, 65416, "number", id="no records"),
-        pytest.param({"number": 10_001}, 65416, "number", id="too many records"),
+        pytest.param({"start_time": at(0).replace(tzinfo=None)}, 65416, "start_time", id="naive start"),
+        pytest.param({"end_time": at(9).replace(tzinfo=None)}, 65416, "end_time", id="naive end"),
+        pytest.param({"start_time": START}, 65416, "start_time", id="a number"),
+        pytest.param({"end_time": at(-1)}, 65416, "end_time", id="backwards"),
+        pytest.param({"count": 0}, 65416, "count", id="no records"),
+        pytest.param({"count": 10_001}, 65416, "count", id="too many records"),
     ],
 )
 async def test_record_queries_are_checked(kf: KfAPI, change: dict[str, Any], errcode: int, field: str) -> None:
     """What cannot be is refused before sending; by the iterator at once, and not when it is first used."""
-    arguments: dict[str, Any] = {"starttime": at(0), "endtime": at(9), **change}
+    arguments: dict[str, Any] = {"start_time": at(0), "end_time": at(9), **change}
     with pytest.raises(ArgumentError) as listed:
         await kf.list_messages(**arguments)
     with pytest.raises(ArgumentError) as walked:
@@ -704,12 +713,12 @@ async def test_record_queries_are_checked(kf: KfAPI, change: dict[str, Any], err
 
 @pytest.mark.parametrize(
     ("change", "errcode", "field"),
-    [({"endtime": at(DAY + 1)}, 65417, "endtime"), ({"msg_id": -1}, 65416, "msg_id")],
+    [({"end_time": at(DAY + 1)}, 65417, "end_time"), ({"msg_id": -1}, 65416, "msg_id")],
 )
 async def test_list_messages_checks(kf: KfAPI, change: dict[str, Any], errcode: int, field: str) -> None:
     """One page spans a day at most, and its cursor is not negative."""
     with pytest.raises(ArgumentError) as caught:
-        await kf.list_messages(**{"starttime": at(0), "endtime": at(9), **change})
+        await kf.list_messages(**{"start_time": at(0), "end_time": at(9), **change})
     assert (caught.value.errcode, caught.value.field) == (errcode, field)
 
 
@@ -722,7 +731,7 @@ async def test_iter_messages_walks_all_pages(platform: Platform, kf: KfAPI) -> N
         page(record(2, "b"), record(3, "c"), msgid=5),
         page(msgid=5),
     )
-    texts = [message.text async for message in kf.iter_messages(at(0), at(9), number=2)]
+    texts = [message.text async for message in kf.iter_messages(at(0), at(9), count=2)]
     assert texts == ["a", "a", "b", "c"]
     assert [body["msgid"] for body in platform.bodies(route)] == [1, 3, 5]
     assert {body["number"] for body in platform.bodies(route)} == {2}
@@ -772,12 +781,12 @@ async def test_iter_messages_at_the_borders(platform: Platform, kf: KfAPI, befor
         return httpx.Response(200, json=page(*found, msgid=found[-1]["id"] + 1 if found else asked["msgid"]))
 
     platform.router.post(path__eq=MESSAGES).mock(side_effect=answer)
-    found = [message.extra["id"] async for message in kf.iter_messages(at(0), at(3 * DAY), number=size)]
+    found = [message.extra["id"] async for message in kf.iter_messages(at(0), at(3 * DAY), count=size)]
     assert found == list(range(1, len(seconds)))
     halves = [
         message.extra["id"]
         for begin, end in ((0, DAY), (DAY, 3 * DAY))
-        async for message in kf.iter_messages(at(begin), at(end), number=size)
+        async for message in kf.iter_messages(at(begin), at(end), count=size)
     ]
     assert halves == found
 
@@ -792,14 +801,14 @@ async def test_iter_messages_with_a_stuck_cursor(platform: Platform, kf: KfAPI) 
     """A full page whose cursor stays ends the walk with an error instead of never."""
     route = platform.answer("POST", MESSAGES, *[page(record(1), msgid=5)] * 2)
     with pytest.raises(ReplyError, match="does not move"):
-        _ = [message async for message in kf.iter_messages(at(0), at(9), number=1)]
+        _ = [message async for message in kf.iter_messages(at(0), at(9), count=1)]
     assert route.call_count == 2
 
 
 async def test_iter_messages_fetches_when_needed(platform: Platform, kf: KfAPI) -> None:
     """Who stops after the first record has made one request."""
     route = platform.answer("POST", MESSAGES, page(record(1), msgid=5))
-    walk = kf.iter_messages(at(0), at(9 * DAY), number=1)
+    walk = kf.iter_messages(at(0), at(9 * DAY), count=1)
     assert (await anext(walk)).sent_at == at(1)
     await walk.aclose()
     assert route.call_count == 1

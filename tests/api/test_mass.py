@@ -16,12 +16,12 @@ from wxmp.api.mass import (
     MassArticle,
     MassCard,
     MassImages,
+    MassJob,
     MassMedia,
     MassMusic,
     MassNews,
     MassReceipt,
     MassSpeed,
-    MassState,
     MassStatus,
     MassText,
     MassVideo,
@@ -518,6 +518,11 @@ async def test_refused(
             {"msgtype": "wxcard", "wxcard": {"card_id": "C", "card_ext": {"code": "1", "openid": "oA"}}},
             id="a card for somebody",
         ),
+        pytest.param(
+            MassCard("C", '{"code":"1"}'),
+            {"msgtype": "wxcard", "wxcard": {"card_id": "C", "card_ext": '{"code":"1"}'}},
+            id="a card with JSON text",
+        ),
     ],
 )
 async def test_preview_with_each_content(
@@ -532,7 +537,7 @@ async def test_preview_with_each_content(
 async def test_preview_by_wechat_id(platform: Platform, mass: MassAPI) -> None:
     """A person can be named by WeChat id instead."""
     route = platform.answer("POST", PREVIEW, OK)
-    await mass.preview("hi", towxname="alice")
+    await mass.preview("hi", wechat_id="alice")
     assert platform.body(route) == {"towxname": "alice", "msgtype": "text", "text": {"content": "hi"}}
 
 
@@ -540,9 +545,9 @@ async def test_preview_by_wechat_id(platform: Platform, mass: MassAPI) -> None:
     ("person", "errcode", "field"),
     [
         ({}, 40035, "openid"),
-        ({"openid": "oA", "towxname": "alice"}, 40035, "openid"),
+        ({"openid": "oA", "wechat_id": "alice"}, 40035, "openid"),
         ({"openid": ""}, 40003, "openid"),
-        ({"towxname": ""}, 40132, "towxname"),
+        ({"wechat_id": ""}, 40132, "wechat_id"),
     ],
 )
 async def test_preview_needs_one_person(mass: MassAPI, person: dict[str, Any], errcode: int, field: str) -> None:
@@ -577,8 +582,8 @@ async def test_preview_refused(platform: Platform, mass: MassAPI, errcode: int, 
     ("arguments", "expected"),
     [
         ({"msg_id": 34182}, {"msg_id": 34182}),
-        ({"msg_id": 34182, "article_idx": 2}, {"msg_id": 34182, "article_idx": 2}),
-        ({"msg_id": 34182, "article_idx": 0}, {"msg_id": 34182, "article_idx": 0}),
+        ({"msg_id": 34182, "index": 2}, {"msg_id": 34182, "article_idx": 2}),
+        ({"msg_id": 34182, "index": 0}, {"msg_id": 34182, "article_idx": 0}),
         ({"url": "https://mp.weixin.qq.com/s/x"}, {"url": "https://mp.weixin.qq.com/s/x"}),
     ],
 )
@@ -600,8 +605,8 @@ async def test_delete_names_the_message(
         ({"msg_id": "34182"}, 40059, "msg_id"),
         ({"msg_id": True}, 40059, "msg_id"),
         ({"url": ""}, 40101, "url"),
-        ({"msg_id": 1, "article_idx": -1}, 40060, "article_idx"),
-        ({"msg_id": 1, "article_idx": True}, 40060, "article_idx"),
+        ({"msg_id": 1, "index": -1}, 40060, "index"),
+        ({"msg_id": 1, "index": True}, 40060, "index"),
     ],
 )
 async def test_delete_checks(mass: MassAPI, arguments: dict[str, Any], errcode: int, field: str) -> None:
@@ -630,7 +635,7 @@ async def test_delete_refused(platform: Platform, mass: MassAPI, errcode: int, e
 
 
 @pytest.mark.parametrize(
-    ("article_idx", "state", "done"),
+    ("index", "state", "done"),
     [
         (None, "DELETE", True),
         (1, "DELETE", True),
@@ -642,16 +647,16 @@ async def test_delete_refused(platform: Platform, mass: MassAPI, errcode: int, e
     ],
 )
 async def test_delete_after_a_broken_attempt(
-    platform: Platform, mass: MassAPI, article_idx: int | None, state: str, done: bool
+    platform: Platform, mass: MassAPI, index: int | None, state: str, done: bool
 ) -> None:
     """40065 on a repeat is "gone already" or "not finished": the state of the task tells which."""
     platform.answer("POST", DELETE, broken(), {"errcode": 40065, "errmsg": "invalid msg status"})
     platform.answer("POST", STATUS, {"msg_id": "34182", "msg_status": state})
     if done:
-        await mass.delete(34182, article_idx=article_idx)
+        await mass.delete(34182, index=index)
         return
     with pytest.raises(APIError) as caught:
-        await mass.delete(34182, article_idx=article_idx)
+        await mass.delete(34182, index=index)
     assert (caught.value.errcode, caught.value.errmsg) == (40065, "invalid msg status")
 
 
@@ -663,12 +668,18 @@ async def test_delete_by_address_after_a_broken_attempt(platform: Platform, mass
 
 
 @pytest.mark.parametrize("number", [34182, "34182"])
-@pytest.mark.parametrize("state", list(MassState))
-async def test_status(platform: Platform, mass: MassAPI, number: Any, state: MassState) -> None:
+@pytest.mark.parametrize("state", list(MassStatus))
+async def test_status(platform: Platform, mass: MassAPI, number: Any, state: MassStatus) -> None:
     """The task is asked for as text and answered as text or number."""
     route = platform.answer("POST", STATUS, {"msg_id": number, "msg_status": str(state), "new": 1})
-    assert await mass.get_status(34182) == MassStatus(34182, state, extra={"new": 1})
+    assert await mass.get_status(34182) == MassJob(34182, state, extra={"new": 1})
     assert platform.body(route) == {"msg_id": "34182"}
+
+
+async def test_status_without_the_number(platform: Platform, mass: MassAPI) -> None:
+    """The task is the one that was asked for, whether or not the answer repeats it."""
+    platform.answer("POST", STATUS, {"msg_status": "SENDING"})
+    assert await mass.get_status(7) == MassJob(7, MassStatus.SENDING)
 
 
 async def test_status_of_tomorrow(platform: Platform, mass: MassAPI) -> None:

@@ -13,7 +13,7 @@ from tests.api.test_uploads import AMR, BMP, JPEG, MP4, PNG, WEBP, parts, pictur
 from wxmp import ArgumentError, NotAuthorizedError, NotFoundError, ReplyError, TransportError
 from wxmp.api.articles import Article, NewsContent, NewsItem, PictureArticle
 from wxmp.api.material import AddedMaterial, Material, MaterialAPI, MaterialCount, MaterialItem, MaterialPage
-from wxmp.api.media import MIB
+from wxmp.api.uploads import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path

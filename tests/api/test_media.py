@@ -209,7 +209,7 @@ async def test_media_ids_are_texts(media: MediaAPI, media_id: Any) -> None:
 async def test_the_time_is_passed_on(platform: Platform, media: MediaAPI) -> None:
     """A time that has run out already lets nothing through."""
     with pytest.raises(TransportError):
-        await media.get("M1", timeout=0.0)
+        await media.get("M1", timeout=1e-9)
     with pytest.raises(ConfigError):
         await media.get("M1", to="missing/a.jpg")
     assert not platform.router.calls

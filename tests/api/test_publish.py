@@ -297,7 +297,7 @@ async def test_list_reads_a_page(platform: Platform, publish: PublishAPI) -> Non
 async def test_list_sends_what_was_asked_for(platform: Platform, publish: PublishAPI) -> None:
     """Start, size and the contents are the caller's."""
     route = platform.answer("POST", LIST, {"total_count": 0, "item_count": 0, "item": []})
-    assert (await publish.list(offset=40, count=1, no_content=True)).item == ()
+    assert (await publish.list(offset=40, count=1, no_content=True)).publications == ()
     assert platform.body(route) == {"offset": 40, "count": 1, "no_content": 1}
 
 
@@ -311,26 +311,26 @@ async def test_list_checks(publish: PublishAPI, change: dict[str, Any], field: s
     assert (caught.value.errcode, caught.value.field, caught.value.endpoint) == (40097, field, f"POST {LIST}")
 
 
-async def test_iter_articles_walks_all_pages(platform: Platform, publish: PublishAPI) -> None:
+async def test_iter_publications_walks_all_pages(platform: Platform, publish: PublishAPI) -> None:
     """Each page begins behind the one before, until all have come."""
     pages = [["A1", "A2"], ["A3"]]
     route = platform.answer(
         "POST", LIST, *[{"total_count": 3, "item_count": len(page), "item": [entry(i) for i in page]} for page in pages]
     )
-    assert [each.article_id async for each in publish.iter_articles(no_content=True)] == ["A1", "A2", "A3"]
+    assert [each.article_id async for each in publish.iter_publications(no_content=True)] == ["A1", "A2", "A3"]
     assert [body["offset"] for body in platform.bodies(route)] == [0, 2]
     assert {body["no_content"] for body in platform.bodies(route)} == {1}
 
 
-async def test_iter_articles_from_the_middle(platform: Platform, publish: PublishAPI) -> None:
+async def test_iter_publications_from_the_middle(platform: Platform, publish: PublishAPI) -> None:
     """The walk begins where the caller says."""
     route = platform.answer("POST", LIST, {"total_count": 4, "item_count": 1, "item": [entry("A4")]})
-    assert [each.article_id async for each in publish.iter_articles(offset=3)] == ["A4"]
+    assert [each.article_id async for each in publish.iter_publications(offset=3)] == ["A4"]
     assert platform.body(route) == {"offset": 3, "count": 20, "no_content": 0}
 
 
-async def test_iter_articles_of_nothing(platform: Platform, publish: PublishAPI) -> None:
+async def test_iter_publications_of_nothing(platform: Platform, publish: PublishAPI) -> None:
     """Nothing published: one request, nothing yielded."""
     route = platform.answer("POST", LIST, {"total_count": 0, "item_count": 0, "item": []})
-    assert [each async for each in publish.iter_articles()] == []
+    assert [each async for each in publish.iter_publications()] == []
     assert route.call_count == 1

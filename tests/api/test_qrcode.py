@@ -214,7 +214,7 @@ async def test_ticket_is_checked(qrcode: QRCodeAPI, ticket: Any) -> None:
 
 async def test_list_rules_reads_everything(platform: Platform, qrcode: QRCodeAPI) -> None:
     """Every field has its place, and a state of tomorrow is kept as a number."""
-    second = {**rule("https://example.com/t/"), "state": 9, "permit_sub_rule": 2}
+    second = {**rule("https://example.com/t/"), "state": 9, "appid": "wxmini"}
     route = platform.answer("POST", LIST_RULES, rules(rule(), second, total=2))
     page = await qrcode.list_rules(appid="wxmini")
     assert page == QRCodeRulePage(
@@ -226,30 +226,32 @@ async def test_list_rules_reads_everything(platform: Platform, qrcode: QRCodeAPI
                 9,
                 QRCodeVersion.TRIAL,
                 (PREFIX + "1",),
-                extra={"permit_sub_rule": 2},
+                extra={"appid": "wxmini"},
             ),
         ),
         is_open=True,
         publish_quota=98,
-        list_size=2,
-        total_count=2,
+        count=2,
+        total=2,
     )
     assert isinstance(page.rules[0].state, QRCodeRuleState)
     assert platform.body(route) == {"get_type": 0, "appid": "wxmini"}
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "sent"),
     [
-        {"get_type": 1, "prefix_list": [PREFIX]},
-        {"get_type": 2, "page_num": 1, "page_size": 200},
+        ({"get_type": 1, "prefix_list": [PREFIX]}, {"get_type": 1, "prefix_list": [PREFIX]}),
+        ({"get_type": 2, "page": 1, "page_size": 200}, {"get_type": 2, "page_num": 1, "page_size": 200}),
     ],
 )
-async def test_list_rules_sends_its_mode(platform: Platform, qrcode: QRCodeAPI, arguments: dict[str, Any]) -> None:
-    """The arguments go out under their own names."""
+async def test_list_rules_sends_its_mode(
+    platform: Platform, qrcode: QRCodeAPI, arguments: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    """A prefix or a page goes out under the platform's names."""
     route = platform.answer("POST", LIST_RULES, rules(total=0))
     await qrcode.list_rules(**arguments)
-    assert platform.body(route) == arguments
+    assert platform.body(route) == sent
 
 
 @pytest.mark.parametrize(
@@ -262,11 +264,11 @@ async def test_list_rules_sends_its_mode(platform: Platform, qrcode: QRCodeAPI, 
         ({"get_type": 1, "prefix_list": PREFIX}, 40097, "prefix_list"),
         ({"get_type": 1, "prefix_list": [PREFIX] * 201}, 40097, "prefix_list"),
         ({"get_type": 1, "prefix_list": [PREFIX, ""]}, 40097, "prefix_list[1]"),
-        ({"get_type": 2, "page_size": 10}, 40097, "page_num"),
-        ({"get_type": 2, "page_num": 0, "page_size": 10}, 40097, "page_num"),
-        ({"get_type": 2, "page_num": 1}, 40097, "page_size"),
-        ({"get_type": 2, "page_num": 1, "page_size": 201}, 40097, "page_size"),
-        ({"page_num": 1}, 40097, "page_num"),
+        ({"get_type": 2, "page_size": 10}, 40097, "page"),
+        ({"get_type": 2, "page": 0, "page_size": 10}, 40097, "page"),
+        ({"get_type": 2, "page": 1}, 40097, "page_size"),
+        ({"get_type": 2, "page": 1, "page_size": 201}, 40097, "page_size"),
+        ({"page": 1}, 40097, "page"),
         ({"appid": ""}, 40166, "appid"),
     ],
 )
@@ -290,6 +292,19 @@ async def test_list_rules_without_the_list(platform: Platform, qrcode: QRCodeAPI
     platform.answer("POST", LIST_RULES, OK)
     with pytest.raises(ReplyError, match=r"rule_list|rules"):
         await qrcode.list_rules()
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [({}, None), *[({"permit_sub_rule": v}, m) for v, m in ((1, False), (2, True), ("2", True), (0, None))]],
+)
+async def test_rules_that_keep_longer_prefixes(
+    platform: Platform, qrcode: QRCodeAPI, said: dict[str, Any], meant: bool | None
+) -> None:
+    """The platform says 1 for no and 2 for yes, as a number or a text; of something else nothing is known."""
+    platform.answer("POST", LIST_RULES, rules({**rule(PREFIX), **said}, total=1))
+    (found,) = (await qrcode.list_rules()).rules
+    assert (found.permit_sub_rule, found.extra) == (meant, {})
 
 
 async def test_iter_rules_walks_all_pages(platform: Platform, qrcode: QRCodeAPI) -> None:

@@ -245,11 +245,11 @@ def test_consent_url_without_reserved(subscribe: SubscribeAPI, reserved: str | N
 @pytest.mark.parametrize(
     ("change", "errcode", "field"),
     [
-        ({"redirect_url": ""}, 40035, "redirect_url"),
-        ({"redirect_url": "example.com/back"}, 40035, "redirect_url"),
-        ({"redirect_url": "https%3A%2F%2Fexample.com"}, 40035, "redirect_url"),
-        ({"redirect_url": "https://[bad"}, 40035, "redirect_url"),
-        ({"redirect_url": "https://example.com/a b"}, 40035, "redirect_url"),
+        ({"redirect_uri": ""}, 40035, "redirect_uri"),
+        ({"redirect_uri": "example.com/back"}, 40035, "redirect_uri"),
+        ({"redirect_uri": "https%3A%2F%2Fexample.com"}, 40035, "redirect_uri"),
+        ({"redirect_uri": "https://[bad"}, 40035, "redirect_uri"),
+        ({"redirect_uri": "https://example.com/a b"}, 40035, "redirect_uri"),
         ({"template_id": ""}, 40037, "template_id"),
         ({"scene": -1}, 40035, "scene"),
         ({"scene": 10_001}, 40035, "scene"),
@@ -259,7 +259,7 @@ def test_consent_url_without_reserved(subscribe: SubscribeAPI, reserved: str | N
 )
 def test_consent_url_checks(subscribe: SubscribeAPI, change: dict[str, Any], errcode: int, field: str) -> None:
     """An address that shows the user an error page is not made."""
-    arguments: dict[str, Any] = {"redirect_url": "https://example.com", "template_id": "T", "scene": 1, **change}
+    arguments: dict[str, Any] = {"redirect_uri": "https://example.com", "template_id": "T", "scene": 1, **change}
     with pytest.raises(ArgumentError) as caught:
         subscribe.consent_url(**arguments)
     assert (caught.value.errcode, caught.value.field) == (errcode, field)
@@ -306,6 +306,7 @@ async def test_send_one_time_with_the_least(platform: Platform, subscribe: Subsc
         ({"scene": "1"}, 40035, "scene"),
         ({"title": ""}, 40062, "title"),
         ({"title": "标" * 16}, 40062, "title"),
+        ({"title": "x" * 31}, 40062, "title"),
         ({"content": ""}, 47003, "content"),
         ({"content": "字" * 201}, 47003, "content"),
         ({"content": 7}, 47003, "content"),
@@ -483,7 +484,7 @@ def title(tid: int) -> dict[str, Any]:
 async def test_list_public_titles(platform: Platform, subscribe: SubscribeAPI) -> None:
     """Categories go out once each, joined by commas; the page knows how many there are in all."""
     route = platform.answer("GET", TITLES, {**OK, "count": 55, "data": [title(99)], "new": 1})
-    page = await subscribe.list_public_titles([2, 616, 2], start=30, limit=5)
+    page = await subscribe.list_public_titles([2, 616, 2], offset=30, count=5)
     assert page == SubscribeTitlePage(55, (SubscribeTitle(99, "t", SubscribeType.LONG_TERM, 307),), extra={"new": 1})
     assert platform.params(route) == {"ids": "2,616", "start": "30", "limit": "5"}
 
@@ -501,9 +502,9 @@ async def test_list_public_titles_from_the_top(platform: Platform, subscribe: Su
         ({"category_ids": []}, 200018, "category_ids"),
         ({"category_ids": "2,616"}, 200019, "category_ids"),
         ({"category_ids": [2, "616"]}, 200019, "category_ids[1]"),
-        ({"category_ids": [2], "start": -1}, 200016, "start"),
-        ({"category_ids": [2], "limit": 0}, 200017, "limit"),
-        ({"category_ids": [2], "limit": 31}, 200017, "limit"),
+        ({"category_ids": [2], "offset": -1}, 200016, "offset"),
+        ({"category_ids": [2], "count": 0}, 200017, "count"),
+        ({"category_ids": [2], "count": 31}, 200017, "count"),
     ],
 )
 async def test_list_public_titles_checks(
@@ -528,7 +529,7 @@ async def test_iter_public_titles_walks_all_pages(platform: Platform, subscribe:
 async def test_iter_public_titles_from_the_middle(platform: Platform, subscribe: SubscribeAPI) -> None:
     """The walk may begin later, and ends with an empty page though more were promised."""
     route = platform.answer("GET", TITLES, {"count": 9, "data": [title(4)]}, {"count": 9, "data": []})
-    assert [found.tid async for found in subscribe.iter_public_titles([2], start=3)] == [4]
+    assert [found.tid async for found in subscribe.iter_public_titles([2], offset=3)] == [4]
     assert [platform.params(route, n)["start"] for n in range(2)] == ["3", "4"]
 
 
@@ -544,7 +545,7 @@ def test_iter_public_titles_checks_at_once(subscribe: SubscribeAPI) -> None:
     with pytest.raises(ArgumentError):
         subscribe.iter_public_titles([])
     with pytest.raises(ArgumentError):
-        subscribe.iter_public_titles([2], start=-1)
+        subscribe.iter_public_titles([2], offset=-1)
 
 
 @pytest.mark.parametrize("tid", [99, "99"])
@@ -567,19 +568,48 @@ async def test_list_public_keywords_of_nothing(platform: Platform, subscribe: Su
     assert (unknown.value.field, empty.value.field, empty.value.errcode) == ("", "tid", 200014)
 
 
-@pytest.mark.parametrize("path", [CATEGORIES, TITLES, KEYWORDS, TEMPLATES])
-async def test_a_missing_list_is_not_an_empty_one(platform: Platform, subscribe: SubscribeAPI, path: str) -> None:
-    """A success without its list is a ReplyError that names it; a read is repeated after a broken connection."""
+@pytest.mark.parametrize("path", [CATEGORIES, KEYWORDS, TEMPLATES])
+async def test_an_answer_of_another_shape_is_no_empty_list(
+    platform: Platform, subscribe: SubscribeAPI, path: str
+) -> None:
+    """Neither a list nor an "ok" is a ReplyError; a read is repeated after a broken connection."""
     calls: dict[str, Any] = {
         CATEGORIES: subscribe.list_categories,
-        TITLES: lambda: subscribe.list_public_titles([2]),
         KEYWORDS: lambda: subscribe.list_public_keywords(1),
         TEMPLATES: subscribe.list_templates,
     }
-    route = platform.answer("GET", path, broken(), {**OK, "count": 0})
+    route = platform.answer("GET", path, broken(), {"count": 0})
     with pytest.raises(ReplyError, match="data"):
         await calls[path]()
     assert route.call_count == 2
+
+
+@pytest.mark.parametrize("nothing", [OK, {**OK, "data": None}, {**OK, "data": []}])
+async def test_ok_without_a_list_is_an_empty_one(
+    platform: Platform, subscribe: SubscribeAPI, nothing: dict[str, Any]
+) -> None:
+    """An account with nothing to list may leave the list out."""
+    for path in (CATEGORIES, KEYWORDS, TEMPLATES):
+        platform.answer("GET", path, nothing)
+    platform.answer("GET", TITLES, {**nothing, "count": 3})
+    assert await subscribe.list_categories() == ()
+    assert await subscribe.list_templates() == ()
+    assert await subscribe.list_public_keywords(1) == SubscribeKeywordPage(0)
+    assert await subscribe.list_public_titles([2], offset=3) == SubscribeTitlePage(3)
+
+
+async def test_titles_that_are_missing_before_the_end(platform: Platform, subscribe: SubscribeAPI) -> None:
+    """Three entries and no list of them is a ReplyError: the iterator would take it for the end."""
+    platform.answer("GET", TITLES, {**OK, "count": 3})
+    with pytest.raises(ReplyError, match="data"):
+        await subscribe.list_public_titles([2], offset=2)
+
+
+async def test_keywords_without_their_number(platform: Platform, subscribe: SubscribeAPI) -> None:
+    """The number of keywords is counted where the answer leaves it out."""
+    platform.answer("GET", KEYWORDS, {**OK, "data": [{"kid": 1, "name": "物品名称", "rule": "thing"}]})
+    page = await subscribe.list_public_keywords("99")
+    assert page == SubscribeKeywordPage(1, (SubscribeKeyword(1, "物品名称", rule="thing"),))
 
 
 async def test_account_without_the_interface(platform: Platform, subscribe: SubscribeAPI) -> None:

@@ -377,8 +377,9 @@ async def test_list_blocked_of_nothing(platform: Platform, template: TemplateAPI
 
 
 async def test_list_blocked_without_records(platform: Platform, template: TemplateAPI) -> None:
-    """A missing field is a ReplyError, not "nothing was blocked"."""
-    platform.answer("POST", BLOCKED, OK)
+    """An "ok" alone means that nothing was blocked; an answer with neither is a ReplyError."""
+    platform.answer("POST", BLOCKED, OK, {"rows": []})
+    assert await template.list_blocked(1) == ()
     with pytest.raises(ReplyError, match="msginfo"):
         await template.list_blocked(1)
 
@@ -386,8 +387,8 @@ async def test_list_blocked_without_records(platform: Platform, template: Templa
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"limit": 0}, "limit"),
-        ({"limit": 101}, "limit"),
+        ({"count": 0}, "count"),
+        ({"count": 101}, "count"),
         ({"largest_id": -1}, "largest_id"),
         ({"msg_id": ""}, "msg_id"),
     ],

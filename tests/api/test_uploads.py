@@ -11,7 +11,7 @@ import stat
 import tempfile
 import tracemalloc
 from contextlib import aclosing, asynccontextmanager
-from io import BytesIO
+from io import BufferedWriter, BytesIO, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,8 @@ from wxmp import ArgumentError, ConfigError, DeadTokenError, TimedOutError, Tran
 from wxmp._caller import Caller
 from wxmp._redact import Secret
 from wxmp._transport import Transport
-from wxmp.api.media import MIB, MediaAPI
-from wxmp.api.uploads import IN_MEMORY, PIECE
+from wxmp.api.media import MediaAPI
+from wxmp.api.uploads import IN_MEMORY, MIB, PIECE
 from wxmp.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ async def test_an_iterator_arrives_whole(platform: Platform, media: MediaAPI, si
     assert parts(route) == [(head("图.jpg", "image/jpeg"), JPEG)]
 
 
-@pytest.mark.parametrize("more", [0, 1, PIECE, NINE_MB - IN_MEMORY])
+@pytest.mark.parametrize("more", [0, 1, 5000, PIECE, NINE_MB - IN_MEMORY])
 async def test_a_collected_iterator_arrives_whole(platform: Platform, media: MediaAPI, more: int) -> None:
     """An iterator of unknown size arrives whole on both sides of the size up to which it stays in memory."""
     route = platform.answer("POST", UPLOAD, DONE)
@@ -756,6 +756,24 @@ async def test_no_room_for_the_temporary_file(
     with pytest.raises(OSError, match="No space") as caught:
         await media.upload(picture(2 * MIB), type="image")
     assert (caught.value.errno, list(temporary.iterdir())) == (errno.ENOSPC, [])
+
+
+async def test_the_disk_is_full_at_the_last_bytes(
+    platform: Platform, media: MediaAPI, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When only the rest finds no room, which is noticed late, nothing stays on the disk either."""
+    room = 17 << 16
+
+    class Filling(FileIO):
+        def write(self, data: Any) -> int:
+            if self.tell() + len(data) > room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(os, "fdopen", lambda descriptor, _: BufferedWriter(Filling(descriptor, "wb")))
+    with pytest.raises(OSError, match="No space"):
+        await media.upload(pieces(JPEG.ljust(room + 100, b"\0"), 1 << 16), type="image")
+    assert list(temporary.iterdir()) == []
 
 
 # ---- what it costs

@@ -182,6 +182,12 @@ def test_crops_have_their_ratios(desk: Desk, place: str):
     )
 
 
+def test_ratios_in_a_form_beside_an_address(desk: Desk):
+    """The official example has a form with nothing but the ratios, and the address in the query."""
+    answer = show(desk, "/cv/img/aicrop", None, ratios="1,4", query={"img_url": "https://a.example/x"})
+    assert len(answer["results"]) == 2
+
+
 def test_a_crop_without_a_wish(desk: Desk):
     """Without ratios there is one crop, a square."""
     (crop,) = show(desk, "/cv/img/aicrop", WIDE)["results"]

@@ -316,7 +316,7 @@ class AdReport(Report[T_co], Generic[T_co, S_co]):
     #: The totals.
     summary: S_co = attrs.field(kw_only=True)
     #: Records on all pages.
-    total_num: int = attrs.field(kw_only=True)
+    total: int = attrs.field(kw_only=True)
 
 
 # ---- followers

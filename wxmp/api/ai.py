@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import attrs
 
 from wxmp._caller import Caller, Endpoint
+from wxmp._request import FilePart
 from wxmp._wire import JsonObject, decode, loads, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import check_list, check_text, refusal
 from wxmp.api.uploads import UploadRule, send_file
+from wxmp.errors import ReplyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +28,7 @@ __all__ = [
     "CardPosition",
     "CodeScan",
     "Corners",
-    "Crop",
+    "CropBox",
     "CropSuggestions",
     "Dish",
     "DrivingLicense",
@@ -52,6 +54,9 @@ SpeechLanguage = Literal["zh_CN", "en_US"]
 TRANSLATE_BYTES: Final = 600
 #: Most crops in one question.
 RATIOS: Final = 5
+#: What is smaller, or as large as the second, would be written with an exponent; no picture comes near.
+LEAST_RATIO: Final = 0.0001
+RATIO_END: Final = 999_999
 
 PARAMETER_REFUSED: Final = 40035
 VOICE_TYPE_REFUSED: Final = 40005
@@ -128,10 +133,8 @@ class CardPosition:
 class ImageSize:
     """The size of the picture, in pixels (图片大小)."""
 
-    #: Width.
-    w: int = 0
-    #: Height.
-    h: int = 0
+    width: int = attrs.field(default=0, metadata=wire("w"))
+    height: int = attrs.field(default=0, metadata=wire("h"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -362,7 +365,7 @@ class CodeScan:
 
 
 @attrs.frozen
-class Crop:
+class CropBox:
     """A part of a picture, in pixels (智能裁剪结果)."""
 
     crop_left: int
@@ -377,7 +380,7 @@ class Crop:
 class CropSuggestions:
     """How to cut a picture (智能裁剪结果): one crop for each ratio asked for."""
 
-    crops: tuple[Crop, ...] = attrs.field(metadata=wire("results"))
+    crops: tuple[CropBox, ...] = attrs.field(metadata=wire("results"))
     img_size: ImageSize | None = None
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
@@ -740,13 +743,13 @@ class AIAPI:
         reply = await self._call(GET_VOICE_RESULT, params={"voice_id": voice_id, "lang": lang})
         return decode(VoiceResult, without_verdict(reply), endpoint=GET_VOICE_RESULT.name)
 
-    async def translate(self, content: str, *, lfrom: SpeechLanguage, lto: SpeechLanguage) -> Translation:
+    async def translate(self, content: str, *, from_lang: SpeechLanguage, to_lang: SpeechLanguage) -> Translation:
         """Translate a text between Chinese and English (微信翻译). Every account may.
 
         Args:
             content: The text, at most 600 bytes in UTF-8.
-            lfrom: Its language: ``"zh_CN"`` or ``"en_US"``.
-            lto: The language wanted.
+            from_lang: Its language: ``"zh_CN"`` or ``"en_US"``.
+            to_lang: The language wanted.
 
         Raises:
             ArgumentError: The text is empty or too long, or a language another one (40035).
@@ -755,10 +758,17 @@ class AIAPI:
             POST /cgi-bin/media/voice/translatecontent - 智能接口 / 开放接口 / 微信翻译
         """
         check_text(TRANSLATE, "content", content, errcode=PARAMETER_REFUSED, max_bytes=TRANSLATE_BYTES)
-        for field, language in (("lfrom", lfrom), ("lto", lto)):
+        for field, language in (("from_lang", from_lang), ("to_lang", to_lang)):
             _check_language(TRANSLATE, field, language, needed=True)
-        # Older SDKs post the bare text; the documentation has this object.
-        reply = await self._call(TRANSLATE, params={"lfrom": lfrom, "lto": lto}, json={"content": content})
+        params = {"lfrom": from_lang, "lto": to_lang}
+        reply = await self._call(TRANSLATE, params=params, json={"content": content})
+        found = decode(Translation, without_verdict(reply), endpoint=TRANSLATE.name)
+        if not _is_wrapped(found.from_content, content):
+            return found
+        # The object is of the present documentation; until 2025 it was the bare text, or a file with it. Where the
+        # object itself was translated, the former still holds.
+        part = FilePart("media", "content.txt", content.encode("utf-8"), content_type="text/plain")
+        reply = await self._call(TRANSLATE, params=params, files=[part])
         return decode(Translation, without_verdict(reply), endpoint=TRANSLATE.name)
 
     async def _look(
@@ -776,7 +786,6 @@ class AIAPI:
             problem = "give the picture as img or as img_url" + ("" if img is None else ", not as both")
             raise refusal(endpoint, "img", PICTURE_MISSING, problem)
         params = {} if type is None else {"type": type}
-        # They are said to be in the body: a field beside a picture, JSON without one.
         fields = {} if ratios is None else {"ratios": ratios}
         if img is not None:
             return await send_file(
@@ -785,20 +794,33 @@ class AIAPI:
         address = check_text(endpoint, "img_url", img_url, errcode=IMG_URL_REFUSED)
         if not address.startswith(("http://", "https://")):
             raise refusal(endpoint, "img_url", IMG_URL_REFUSED, "must be a whole address with http:// or https://")
-        return await self._call(endpoint, params={**params, "img_url": address}, json=fields)
+        params["img_url"] = address
+        # The official example sends them as a form, in which there is no file then.
+        return await self._call(endpoint, params=params, files=[] if fields else None, form=fields or None)
 
 
 def _checked_ratios(ratios: Sequence[object]) -> str:
     """Return the ratios as the platform reads them."""
-    if isinstance(ratios, str) or not 1 <= len(ratios) <= RATIOS:
+    numbers = check_list(SMART_CROP, "ratios", ratios, errcode=PARAMETER_REFUSED)
+    if not 1 <= len(numbers) <= RATIOS:
         raise refusal(SMART_CROP, "ratios", PARAMETER_REFUSED, f"must be a list of 1 to {RATIOS} numbers")
     texts: list[str] = []
-    for index, ratio in enumerate(ratios):
-        if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not 0 < ratio < float("inf"):
+    for index, ratio in enumerate(numbers):
+        if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not LEAST_RATIO <= ratio < RATIO_END:
             problem = "must be a number above 0: width divided by height"
             raise refusal(SMART_CROP, f"ratios[{index}]", PARAMETER_REFUSED, problem)
         texts.append(f"{ratio:.6g}")
     return ",".join(texts)
+
+
+def _is_wrapped(text: str, content: str) -> bool:
+    """Whether ``text`` is the JSON that ``content`` was sent in."""
+    if text == content or not text.startswith("{"):
+        return False
+    try:
+        return loads(text.encode("utf-8", "surrogatepass")) == {"content": content}
+    except ReplyError:
+        return False
 
 
 def _check_language(endpoint: Endpoint, field: str, value: object, *, needed: bool = False) -> None:

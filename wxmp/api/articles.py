@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from enum import StrEnum
+from html import unescape
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
-from wxmp._wire import JsonObject, encode
-from wxmp.api._checks import check_text, refusal
+from wxmp._wire import JsonObject, check_record, encode
+from wxmp.api._checks import check_list, check_text, refusal
 from wxmp.errors import ArgumentError, ConfigError
 
 if TYPE_CHECKING:
@@ -36,15 +37,16 @@ __all__ = [
     "article_payload",
 ]
 
-#: Most articles of one draft.
+#: Most articles of one material. For drafts the documentation names no number.
 MOST_ARTICLES: Final = 8
 #: Most pictures of a picture article.
 MOST_PICTURES: Final = 20
-#: Since 2025-12; it was 64 before.
-TITLE_CHARS: Final = 32
+#: Documented are 32 since 2025-12, 64 before. Whether every account and kind of article has the new limit, and whether
+#: it counts letters as halves, is not said; what is longer than this fits none of the readings.
+TITLE_CHARS: Final = 64
 AUTHOR_CHARS: Final = 16
 DIGEST_CHARS: Final = 128
-#: A content has fewer characters than this. Whether its markup counts is not said, so only the text is counted here.
+#: A content has fewer characters than this. Whether markup counts is not said, so only what a reader sees is counted.
 CONTENT_CHARS: Final = 20_000
 CONTENT_BYTES: Final = 1024 * 1024
 SOURCE_URL_BYTES: Final = 1024
@@ -61,7 +63,16 @@ URL_TOO_LONG: Final = 45005
 TOO_MANY_ARTICLES: Final = 45008
 AUTHOR_TOO_LONG: Final = 45110
 
-_MARKUP: Final = re.compile(r"<[^>]*>")
+# What readers never see: comments, scripts, styles, tags. Each is looked for so that a megabyte of openings without an
+# end takes no longer than any other megabyte.
+_HIDDEN: Final = re.compile(r"<(!--|script\b|style\b)", re.IGNORECASE)
+_HIDDEN_END: Final = {
+    "!--": re.compile("-->"),
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+}
+_TAG: Final = re.compile(r"<[^<>]*>")
+_BLANKS: Final = re.compile(r"[ \t\r\n\f]+")
 _CROP: Final = re.compile(r"[01](\.[0-9]{1,6})?(_[01](\.[0-9]{1,6})?){3}")
 
 
@@ -132,7 +143,7 @@ def _crops(value: Iterable[CoverCrop]) -> tuple[CoverCrop, ...]:
 class Article:
     """An article as it is written: text with pictures in it (图文消息, ``news``)."""
 
-    #: At most 32 characters.
+    #: At most 32 characters. It was 64 until 2025-12; only what is longer than that is refused before sending.
     title: str
     #: HTML of fewer than 20000 characters and at most 1 MB. Scripts are taken out, and so are pictures that
     #: ``client.material.upload_article_image`` did not upload.
@@ -153,6 +164,8 @@ class Article:
     pic_crop_235_1: Crop | str | None = attrs.field(default=None, kw_only=True)
     #: The part of the cover for the shape 1:1.
     pic_crop_1_1: Crop | str | None = attrs.field(default=None, kw_only=True)
+    #: What the cover shows, for each shape: the newer form of the two above, for 2.35:1 and 1:1.
+    crop_percent_list: tuple[CoverCrop, ...] = attrs.field(default=(), converter=_crops, kw_only=True)
     #: A product at the end (文末商品): the key that ``client.draft.get_product_card`` gives.
     product_key: str | None = attrs.field(default=None, kw_only=True)
     #: Fields this version does not know; they are sent, except where an attribute above has the same name.
@@ -163,7 +176,7 @@ class Article:
 class PictureArticle:
     """A picture article as it is written: pictures with a text below (图片消息, ``newspic``)."""
 
-    #: At most 32 characters.
+    #: At most 32 characters. It was 64 until 2025-12; only what is longer than that is refused before sending.
     title: str
     #: Plain text with a few tags; fewer than 20000 characters, at most 50 products.
     content: str
@@ -318,27 +331,31 @@ class NewsContent:
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
 
-def article_list(endpoint: Endpoint, field: str, articles: AnyArticle | Iterable[AnyArticle]) -> list[JsonObject]:
+def article_list(
+    endpoint: Endpoint, field: str, articles: AnyArticle | Iterable[AnyArticle], *, most: int | None = MOST_ARTICLES
+) -> list[JsonObject]:
     """Check the articles of one draft or material and return them in wire form.
 
     Args:
         endpoint: Where they would be sent.
         field: The name of the argument, for the error.
-        articles: One article, or 1 to 8.
+        articles: One article, or several.
+        most: How many there may be; ``None`` leaves it to the platform.
 
     Raises:
-        ArgumentError: There are none (44003) or more than 8 (45008), or one of them is not acceptable.
+        ArgumentError: There are none (44003) or too many (45008), or one of them is not acceptable.
     """
-    found = (articles,) if isinstance(articles, Article | PictureArticle) else tuple(articles)
+    single = isinstance(articles, Article | PictureArticle)
+    found = (articles,) if single else check_list(endpoint, field, articles, errcode=NO_ARTICLES)
     if not found:
         raise refusal(endpoint, field, NO_ARTICLES, "is empty; a draft has at least one article")
-    if len(found) > MOST_ARTICLES:
-        problem = f"has {len(found)} articles; at most {MOST_ARTICLES} fit, the others go into another draft"
+    if most is not None and len(found) > most:
+        problem = f"has {len(found)} articles; at most {most} fit"
         raise refusal(endpoint, field, TOO_MANY_ARTICLES, problem)
     return [article_payload(endpoint, f"{field}[{index}]", article) for index, article in enumerate(found)]
 
 
-def article_payload(endpoint: Endpoint, field: str, article: AnyArticle) -> JsonObject:
+def article_payload(endpoint: Endpoint, field: str, article: object) -> JsonObject:
     """Check one article and return it in wire form.
 
     Args:
@@ -368,7 +385,7 @@ def article_payload(endpoint: Endpoint, field: str, article: AnyArticle) -> Json
     for name, chars, errcode in (("author", AUTHOR_CHARS, AUTHOR_TOO_LONG), ("digest", DIGEST_CHARS, DIGEST_TOO_LONG)):
         value = getattr(article, name)
         if value is not None:
-            payload[name] = _optional_text(endpoint, f"{field}.{name}", value, errcode=errcode, max_chars=chars)
+            payload[name] = _optional_text(endpoint, f"{field}.{name}", value, errcode=errcode, max_wide=chars)
     payload["content"] = _checked_content(endpoint, f"{field}.content", article)
     url = article.content_source_url
     if url is not None:
@@ -377,16 +394,19 @@ def article_payload(endpoint: Endpoint, field: str, article: AnyArticle) -> Json
             endpoint, path, url, errcode=URL_TOO_LONG, max_bytes=SOURCE_URL_BYTES
         )
     if article.need_open_comment is not None:
-        payload["need_open_comment"] = int(article.need_open_comment)
+        payload["need_open_comment"] = 1 if article.need_open_comment else 0
     if article.only_fans_can_comment is not None:
-        payload["only_fans_can_comment"] = int(article.only_fans_can_comment)
+        payload["only_fans_can_comment"] = 1 if article.only_fans_can_comment else 0
     if isinstance(article, Article):
         payload |= _news_part(endpoint, field, article)
     else:
         payload |= _picture_part(endpoint, field, article)
+    if article.crop_percent_list:
+        payload["cover_info"] = _cover_info(endpoint, field, article.crop_percent_list)
     if article.product_key is not None:
         key = check_text(endpoint, f"{field}.product_key", article.product_key, errcode=PARAMETER_REFUSED)
         payload["product_info"] = {"footer_product_info": {"product_key": key}}
+    check_record(article)
     # What was set by name wins: an article that was read back carries its old crops in ``extra``.
     return {**article.extra, **payload}
 
@@ -418,18 +438,20 @@ def _picture_part(endpoint: Endpoint, field: str, article: PictureArticle) -> Js
         if not isinstance(image, ArticleImage):
             raise _wrong_type(endpoint, path, "a media_id or an ArticleImage", image)
         check_text(endpoint, path, image.image_media_id, errcode=MEDIA_REFUSED)
-    payload: JsonObject = {"image_info": {"image_list": [encode(image) for image in images]}}
-    if article.crop_percent_list:
-        crops: list[JsonObject] = []
-        for index, crop in enumerate(article.crop_percent_list):
-            path = f"{field}.crop_percent_list[{index}]"
-            if not isinstance(crop, CoverCrop):
-                raise _wrong_type(endpoint, path, "a CoverCrop", crop)
-            ratio = check_text(endpoint, f"{path}.ratio", crop.ratio, errcode=PARAMETER_REFUSED)
-            corners = _corner_texts(endpoint, path, Crop(crop.x1, crop.y1, crop.x2, crop.y2))
-            crops.append({"ratio": str(ratio), **dict(zip(Crop._fields, corners, strict=True)), **crop.extra})
-        payload["cover_info"] = {"crop_percent_list": [*crops]}
-    return payload
+    return {"image_info": {"image_list": [encode(image) for image in images]}}
+
+
+def _cover_info(endpoint: Endpoint, field: str, found: tuple[CoverCrop, ...]) -> JsonObject:
+    crops: list[JsonObject] = []
+    for index, crop in enumerate(found):
+        path = f"{field}.crop_percent_list[{index}]"
+        if not isinstance(crop, CoverCrop):
+            raise _wrong_type(endpoint, path, "a CoverCrop", crop)
+        ratio = check_text(endpoint, f"{path}.ratio", crop.ratio, errcode=PARAMETER_REFUSED)
+        check_record(crop)
+        corners = _corner_texts(endpoint, path, Crop(crop.x1, crop.y1, crop.x2, crop.y2))
+        crops.append({"ratio": str(ratio), **dict(zip(Crop._fields, corners, strict=True)), **crop.extra})
+    return {"crop_percent_list": [*crops]}
 
 
 def _optional_text(
@@ -438,13 +460,13 @@ def _optional_text(
     value: object,
     *,
     errcode: int,
-    max_chars: int | None = None,
+    max_wide: int | None = None,
     max_bytes: int | None = None,
 ) -> str:
     """Return a text that may be empty."""
     if value == "":
         return ""
-    return check_text(endpoint, field, value, errcode=errcode, max_chars=max_chars, max_bytes=max_bytes)
+    return check_text(endpoint, field, value, errcode=errcode, max_wide=max_wide, max_bytes=max_bytes)
 
 
 def _checked_content(endpoint: Endpoint, field: str, article: AnyArticle) -> str:
@@ -453,11 +475,26 @@ def _checked_content(endpoint: Endpoint, field: str, article: AnyArticle) -> str
         return ""  # pictures speak for themselves
     check_text(endpoint, field, content, errcode=NO_ARTICLES, max_bytes=CONTENT_BYTES, too_long=CONTENT_TOO_LONG)
     if len(content) >= CONTENT_CHARS:
-        size = len(_MARKUP.sub("", content))
+        size = len(_visible(content))
         if size >= CONTENT_CHARS:
             problem = f"has {size} characters of text; fewer than {CONTENT_CHARS} fit"
             raise refusal(endpoint, field, CONTENT_TOO_LONG, problem)
     return content
+
+
+def _visible(content: str) -> str:
+    """Return what a reader sees of an HTML text."""
+    parts: list[str] = []
+    place = 0
+    while place < len(content):
+        hidden = _HIDDEN.search(content, place)
+        if hidden is None:
+            parts.append(content[place:])
+            break
+        parts.append(content[place : hidden.start()])
+        end = _HIDDEN_END[hidden.group(1).lower()].search(content, hidden.end())
+        place = len(content) if end is None else end.end()
+    return _BLANKS.sub(" ", unescape(_TAG.sub("", "".join(parts))))
 
 
 def _crop_text(endpoint: Endpoint, field: str, crop: object) -> str:

@@ -9,7 +9,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import decode
 from wxmp.api._answers import without_verdict
-from wxmp.api._checks import check_openids
+from wxmp.api._checks import check_openids, check_optional_text
 from wxmp.api._pages import OpenidData, OpenidPage, in_batches, walk_pages
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class BlacklistAPI:
         Source:
             POST /cgi-bin/tags/members/getblacklist - 用户管理 / 获取公众号的黑名单列表
         """
-        reply = await self._call(LIST, json={"begin_openid": next_openid})
+        cursor = check_optional_text(LIST, "next_openid", next_openid)
+        reply = await self._call(LIST, json={"begin_openid": cursor})
         return decode(OpenidPage, without_verdict(reply), endpoint=LIST.name)
 
     def iter_members(self, *, next_openid: str = "") -> AsyncGenerator[str, None]:

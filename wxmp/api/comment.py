@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, TypeGuard
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, decode
+from wxmp._wire import JsonObject, JsonValue, decode, wire
 from wxmp.api._answers import without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import check_number, check_page, check_text, refusal
 from wxmp.api._pages import walk_offsets
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Comment", "CommentAPI", "CommentFilter", "CommentPage", "CommentReply", "CommentType"]
 
-#: Most entries on one page of :meth:`CommentAPI.list`: "under 50".
+#: Entries on one page of :meth:`CommentAPI.list` that all of the documentation allows: "50 and more are refused".
 PAGE: Final = 49
-#: Message data ids have 32 bits.
-LAST_MSG_DATA_ID: Final = 2**32 - 1
+#: The text of the error says "more than 50".
+LARGEST_PAGE: Final = 50
 
 ARGUMENT_REFUSED: Final = 40097
 UNKNOWN_ARTICLE: Final = 88001
@@ -95,7 +95,7 @@ class CommentPage:
 
     #: All comments that fit the filter, on all pages.
     total: int
-    comment: tuple[Comment, ...] = ()
+    comments: tuple[Comment, ...] = attrs.field(default=(), metadata=wire("comment"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -148,7 +148,7 @@ class CommentAPI:
         msg_data_id: int,
         *,
         index: int = 0,
-        begin: int = 0,
+        offset: int = 0,
         count: int = PAGE,
         type: CommentFilter | int = CommentFilter.ALL,
     ) -> CommentPage:
@@ -159,12 +159,12 @@ class CommentAPI:
         Args:
             msg_data_id: The message.
             index: Which article of it, from 0.
-            begin: Entries to leave out, from 0.
-            count: Entries on the page, 1 to 49.
+            offset: Entries to leave out, from 0.
+            count: Entries on the page, 1 to 49. The documentation says both that 50 is refused and that it is not.
             type: Which comments: all, the normal ones, or the featured ones.
 
         Raises:
-            ArgumentError: ``count`` is not 1 to 49 or ``begin`` below 0 (88010), or no such filter (40097).
+            ArgumentError: ``count`` is not 1 to 50 or ``offset`` below 0 (88010), or no such filter (40097).
             NotFoundError: No such article (88001).
             NotAuthorizedError: The account has no comments (88000).
 
@@ -172,22 +172,19 @@ class CommentAPI:
             POST /cgi-bin/comment/list - 图文消息留言管理 / 查看指定文章的评论数据
         """
         payload = _article(LIST, msg_data_id, index)
-        if begin < 0:
-            raise refusal(LIST, "begin", COUNT_REFUSED, "must be 0 or more")
-        if not 1 <= count <= PAGE:
-            raise refusal(LIST, "count", COUNT_REFUSED, f"must be 1 to {PAGE}")
+        check_page(LIST, offset, count, most=LARGEST_PAGE, errcode=COUNT_REFUSED)
         if type not in tuple(CommentFilter):
             raise refusal(LIST, "type", ARGUMENT_REFUSED, "must be 0 (all), 1 (normal) or 2 (featured)")
-        payload |= {"begin": begin, "count": count, "type": int(type)}
+        payload |= {"begin": offset, "count": count, "type": int(type)}
         reply = await self._call(LIST, json=payload)
-        return decode(CommentPage, without_verdict(reply), endpoint=LIST.name)
+        return decode(CommentPage, _plain(without_verdict(reply)), endpoint=LIST.name)
 
     def iter_comments(
         self,
         msg_data_id: int,
         *,
         index: int = 0,
-        begin: int = 0,
+        offset: int = 0,
         type: CommentFilter | int = CommentFilter.ALL,
     ) -> AsyncGenerator[Comment, None]:
         """Iterate over the comments of an article, page by page (查看指定文章的评论数据).
@@ -198,11 +195,11 @@ class CommentAPI:
         Args:
             msg_data_id: The message.
             index: Which article of it, from 0.
-            begin: Entries to leave out, from 0.
+            offset: Entries to leave out, from 0.
             type: Which comments: all, the normal ones, or the featured ones.
 
         Raises:
-            ArgumentError: ``begin`` is below 0 (88010), or no such filter (40097).
+            ArgumentError: ``offset`` is below 0 (88010), or no such filter (40097).
             NotFoundError: No such article (88001).
             NotAuthorizedError: The account has no comments (88000).
 
@@ -211,10 +208,10 @@ class CommentAPI:
         """
 
         async def fetch(start: int) -> tuple[Sequence[Comment], int]:
-            page = await self.list(msg_data_id, index=index, begin=start, type=type)
-            return page.comment, page.total
+            page = await self.list(msg_data_id, index=index, offset=start, type=type)
+            return page.comments, page.total
 
-        return walk_offsets(fetch, offset=begin)
+        return walk_offsets(fetch, offset=offset)
 
     async def feature(self, msg_data_id: int, *, user_comment_id: int, index: int = 0) -> None:
         """Feature a comment: all readers see it (将评论标记精选).
@@ -317,22 +314,36 @@ class CommentAPI:
 
 def _article(endpoint: Endpoint, msg_data_id: object, index: object) -> JsonObject:
     """Check what names an article and return it in wire form."""
-    if not _is_number(msg_data_id) or not 1 <= msg_data_id <= LAST_MSG_DATA_ID:
-        problem = "must be the number that the publication or mass send gave as msg_data_id"
-        raise refusal(endpoint, "msg_data_id", UNKNOWN_ARTICLE, problem)
-    if not _is_number(index) or index < 0:
-        raise refusal(endpoint, "index", UNKNOWN_ARTICLE, "must be the place of an article, from 0")
-    return {"msg_data_id": msg_data_id, "index": index}
+    problem = "must be the number that the publication or mass send gave as msg_data_id"
+    number = check_number(endpoint, "msg_data_id", msg_data_id, errcode=UNKNOWN_ARTICLE, problem=problem, least=1)
+    place = check_number(
+        endpoint, "index", index, errcode=UNKNOWN_ARTICLE, problem="must be the place of an article, from 0"
+    )
+    return {"msg_data_id": number, "index": place}
 
 
 def _comment(endpoint: Endpoint, msg_data_id: object, index: object, user_comment_id: object) -> JsonObject:
     """Check what names a comment and return it in wire form."""
     payload = _article(endpoint, msg_data_id, index)
-    if not _is_number(user_comment_id) or user_comment_id < 0:
-        raise refusal(endpoint, "user_comment_id", UNKNOWN_COMMENT, "must be the number that the list gave")
-    payload["user_comment_id"] = user_comment_id
+    problem = "must be the number that the list gave"
+    payload["user_comment_id"] = check_number(
+        endpoint, "user_comment_id", user_comment_id, errcode=UNKNOWN_COMMENT, problem=problem
+    )
     return payload
 
 
-def _is_number(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _plain(page: JsonObject) -> JsonObject:
+    """Give each comment its answer as one object, whatever it stands in."""
+    comments = page.get("comment")
+    return {**page, "comment": [*map(_plain_comment, comments)]} if isinstance(comments, list) else page
+
+
+def _plain_comment(comment: JsonValue) -> JsonValue:
+    if not isinstance(comment, dict) or "reply" not in comment:
+        return comment
+    reply, *others = comment["reply"] if isinstance(comment["reply"], list) and comment["reply"] else [comment["reply"]]
+    # Documented is one object; others have seen it in a list. Empty, it is none.
+    plain: JsonObject = {**comment, "reply": reply or None}
+    if others:
+        plain["reply[1:]"] = others
+    return plain

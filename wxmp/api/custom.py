@@ -8,7 +8,7 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, encode, wire
-from wxmp.api._checks import check_openid, check_text, refusal
+from wxmp.api._checks import check_openid, check_optional_text, check_text, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -264,7 +264,7 @@ class CustomAPI:
         *,
         kf_account: str | None = None,
         ai_generated: bool = False,
-        businessid: str | None = None,
+        business_id: str | None = None,
     ) -> None:
         """Send a customer-service message (发送客服消息).
 
@@ -276,7 +276,7 @@ class CustomAPI:
             message: What to send; a ``str`` is a text.
             kf_account: The customer-service account that speaks, ``name@wechat-id``.
             ai_generated: Show the grey line that says the message was made by AI (内容由第三方AI生成).
-            businessid: Not for Official Accounts: the sub-merchant of a mini program.
+            business_id: Not for Official Accounts: the sub-merchant of a mini program.
 
         Raises:
             RecipientError: No window is open (45015) or its messages are used up (45047); the user does not follow
@@ -302,8 +302,8 @@ class CustomAPI:
             payload["customservice"] = {"kf_account": sender}
         if ai_generated:
             payload["aimsgcontext"] = {"is_ai_msg": 1}
-        if businessid is not None:
-            payload["businessid"] = businessid
+        if business_id is not None:
+            payload["businessid"] = check_optional_text(SEND, "business_id", business_id)
         await self._call(SEND, json=payload)
 
     async def set_typing(
@@ -311,14 +311,14 @@ class CustomAPI:
         openid: str,
         *,
         command: Literal["Typing", "CancelTyping"] = "Typing",
-        businessid: str | None = None,
+        business_id: str | None = None,
     ) -> None:
         """Show or hide the typing hint (客服输入状态). It goes by itself after some 15 s.
 
         Args:
             openid: Who sees it.
             command: ``"Typing"`` shows it, ``"CancelTyping"`` hides it.
-            businessid: Not for Official Accounts: the sub-merchant of a mini program.
+            business_id: Not for Official Accounts: the sub-merchant of a mini program.
 
         Raises:
             RecipientError: No message was exchanged in the last 30 s (45080).
@@ -332,8 +332,8 @@ class CustomAPI:
         if command not in COMMANDS:
             raise refusal(SET_TYPING, "command", COMMAND_REFUSED, "must be 'Typing' or 'CancelTyping'")
         payload: JsonObject = {"touser": check_openid(SET_TYPING, openid), "command": command}
-        if businessid is not None:
-            payload["businessid"] = businessid
+        if business_id is not None:
+            payload["businessid"] = check_optional_text(SET_TYPING, "business_id", business_id)
         await self._call(SET_TYPING, json=payload)
 
 

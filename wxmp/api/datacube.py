@@ -13,7 +13,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import decode
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import check_number, check_text, refusal
 from wxmp.api._datacube_dates import CONTENT_FIRST_DAY, Span, check_range, cut, windows
 from wxmp.api._datacube_records import (
     AdCPSStat,
@@ -835,10 +835,10 @@ class DatacubeAPI:
         self, endpoint: Endpoint, action: str, window: Window, page_size: int, ad_slot: str | None, page: int
     ) -> JsonObject:
         """Read one page and judge it: its verdict is in ``base_resp``, and no errcode is there to be seen."""
-        if page < 1:
-            raise refusal(endpoint, "page", AD_ARGUMENT_REFUSED, "must be 1 or more")
-        if not 1 <= page_size <= AD_PAGE:
-            raise refusal(endpoint, "page_size", AD_ARGUMENT_REFUSED, f"must be 1 to {AD_PAGE}")
+        refused = AD_ARGUMENT_REFUSED
+        check_number(endpoint, "page", page, errcode=refused, problem="must be 1 or more", least=1)
+        problem = f"must be 1 to {AD_PAGE}"
+        check_number(endpoint, "page_size", page_size, errcode=refused, problem=problem, least=1, most=AD_PAGE)
         if ad_slot is not None:
             ad_slot = str(check_text(endpoint, "ad_slot", ad_slot, errcode=AD_ARGUMENT_REFUSED))
         params: dict[str, str | int | bool | None] = {
@@ -881,7 +881,7 @@ def _ad_report(endpoint: Endpoint, reply: JsonObject, record: type[T], totals: t
         decode(_tuple_of(record), field_of(reply, "list", endpoint), endpoint=endpoint.name),
         record=record,
         summary=decode(totals, reply.get("summary") or {}, endpoint=endpoint.name),
-        total_num=decode(int, field_of(reply, "total_num", endpoint), endpoint=endpoint.name),
+        total=decode(int, field_of(reply, "total_num", endpoint), endpoint=endpoint.name),
         extra={name: value for name, value in without_verdict(reply).items() if name not in known},
     )
 
@@ -917,6 +917,6 @@ async def _walk(fetch: Callable[[int], Awaitable[AdReport[T, object]]]) -> Async
         for item in found:
             yield item
         seen += len(found)
-        if not found or seen >= found.total_num:
+        if not found or seen >= found.total:
             return
         page += 1

@@ -11,7 +11,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import check_digits, check_number, check_page, check_text, refusal
 from wxmp.api._pages import walk_offsets
 from wxmp.api.articles import ArticleType, NewsContent, article_list, article_payload
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from wxmp.api.articles import AnyArticle
 
-__all__ = ["CardType", "Draft", "DraftAPI", "DraftPage", "ProductCard"]
+__all__ = ["Draft", "DraftAPI", "DraftPage", "ProductCard", "ProductCardType"]
 
 #: Most entries on one page of :meth:`DraftAPI.list`.
 PAGE: Final = 20
@@ -43,7 +43,7 @@ SWITCH: Final = Endpoint("POST", "/cgi-bin/draft/switch", repeatable=True)
 GET_PRODUCT_CARD: Final = Endpoint("POST", "/channels/ec/service/product/getcardinfo", repeatable=True)
 
 
-class CardType(IntEnum):
+class ProductCardType(IntEnum):
     """How a product is shown in an article (商品卡类型)."""
 
     #: Not in picture articles.
@@ -54,9 +54,9 @@ class CardType(IntEnum):
     STRIP = 3
 
 
-_CARDS: Final[dict[str, tuple[CardType, ...]]] = {
-    ArticleType.NEWS: (CardType.LARGE, CardType.SMALL, CardType.TEXT),
-    ArticleType.NEWSPIC: (CardType.SMALL, CardType.TEXT, CardType.STRIP),
+_CARDS: Final[dict[str, tuple[ProductCardType, ...]]] = {
+    ArticleType.NEWS: (ProductCardType.LARGE, ProductCardType.SMALL, ProductCardType.TEXT),
+    ArticleType.NEWSPIC: (ProductCardType.SMALL, ProductCardType.TEXT, ProductCardType.STRIP),
 }
 
 
@@ -78,10 +78,10 @@ class DraftPage:
     """One page of drafts (草稿列表)."""
 
     #: All drafts there are, on all pages.
-    total_count: int
+    total: int = attrs.field(metadata=wire("total_count"))
     #: Entries on this page.
-    item_count: int = 0
-    item: tuple[Draft, ...] = ()
+    count: int = attrs.field(default=0, metadata=wire("item_count"))
+    drafts: tuple[Draft, ...] = attrs.field(default=(), metadata=wire("item"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -114,15 +114,16 @@ class DraftAPI:
         1000 calls a day.
 
         Args:
-            articles: One article, or up to 8 of both kinds, in their order. Each is checked before sending, and
+            articles: One article, or several of both kinds, in their order. 8 are known to fit; the documentation
+                names no number, so the platform decides. Each is checked before sending, and
                 ``field`` of the error names the place, for example ``articles[1].title``.
 
         Returns:
             The ``media_id`` of the draft.
 
         Raises:
-            ArgumentError: No article (44003) or more than 8 (45008); a title that is missing (40035) or longer than 32
-                characters (45003), a digest of more than 128 (45004), an author of more than 16; a content that
+            ArgumentError: No article (44003) or too many (45008); a title that is missing (40035) or longer than 32
+                characters (45003), a digest of more than 128 (45004), an author of more than 16 (45110); a content that
                 is missing (44003), too long (45002) or refused (45166); a link over 1024 bytes (45005) or refused
                 (41039); no cover or picture (40007), more than 20 pictures or a crop that cannot be (40035); product
                 data that is refused (53405).
@@ -133,7 +134,7 @@ class DraftAPI:
         Source:
             POST /cgi-bin/draft/add - 草稿箱 / 草稿管理 / 新增草稿
         """
-        reply = await self._call(ADD, json={"articles": article_list(ADD, "articles", articles)})
+        reply = await self._call(ADD, json={"articles": article_list(ADD, "articles", articles, most=None)})
         return decode(str, field_of(reply, "media_id", ADD), endpoint=ADD.name)
 
     async def update(self, media_id: str, *, index: int, article: AnyArticle) -> None:
@@ -212,11 +213,8 @@ class DraftAPI:
         Source:
             POST /cgi-bin/draft/batchget - 草稿箱 / 草稿管理 / 获取草稿列表
         """
-        if offset < 0:
-            raise refusal(LIST, "offset", ARGUMENT_REFUSED, "must be 0 or more")
-        if not 1 <= count <= PAGE:
-            raise refusal(LIST, "count", ARGUMENT_REFUSED, f"must be 1 to {PAGE}")
-        payload = {"offset": offset, "count": count, "no_content": int(no_content)}
+        check_page(LIST, offset, count, most=PAGE, errcode=ARGUMENT_REFUSED)
+        payload = {"offset": offset, "count": count, "no_content": 1 if no_content else 0}
         reply = await self._call(LIST, json=payload)
         return decode(DraftPage, without_verdict(reply), endpoint=LIST.name)
 
@@ -238,18 +236,18 @@ class DraftAPI:
 
         async def fetch(start: int) -> tuple[Sequence[Draft], int]:
             page = await self.list(offset=start, no_content=no_content)
-            return page.item, page.total_count
+            return page.drafts, page.total
 
         return walk_offsets(fetch, offset=offset)
 
-    async def switch(self, *, checkonly: bool = False) -> bool:
+    async def switch(self, *, check_only: bool = False) -> bool:
         """Turn the draft box on, or ask whether it is on (草稿箱开关设置).
 
         Deprecated: everybody has the draft box now, and the answer is always yes. It cannot be turned off. Nothing
         takes its place; leave it out.
 
         Args:
-            checkonly: Only ask.
+            check_only: Only ask.
 
         Returns:
             Whether the draft box is on.
@@ -257,11 +255,11 @@ class DraftAPI:
         Source:
             POST /cgi-bin/draft/switch - 草稿箱 / 草稿管理 / 草稿箱开关设置
         """
-        reply = await self._call(SWITCH, params={"checkonly": 1 if checkonly else None})
+        reply = await self._call(SWITCH, params={"checkonly": 1 if check_only else None})
         return decode(bool, field_of(reply, "is_open", SWITCH), endpoint=SWITCH.name)
 
     async def get_product_card(
-        self, product_id: str | int, *, article_type: ArticleType | str, card_type: CardType | int
+        self, product_id: str | int, *, article_type: ArticleType | str, card_type: ProductCardType | int
     ) -> ProductCard:
         """Get the card of a product of the account's shop, for an article (获取商品卡片的DOM结构).
 
@@ -281,14 +279,17 @@ class DraftAPI:
             POST /channels/ec/service/product/getcardinfo - 草稿箱 / 商品卡片 / 获取商品卡片的DOM结构
         """
         endpoint = GET_PRODUCT_CARD
-        cards = _CARDS.get(article_type)
+        # By comparison: what has no hash must be refused like everything else.
+        cards = next((cards for kind, cards in _CARDS.items() if kind == article_type), None)
         if cards is None:
             raise refusal(endpoint, "article_type", CARD_ARTICLE_REFUSED, "must be 'news' or 'newspic'")
         if card_type not in cards:
             known = ", ".join(f"{card.value} ({card.name})" for card in cards)
             raise refusal(endpoint, "card_type", CARD_TYPE_REFUSED, f"must be {known} for {str(article_type)!r}")
         payload: JsonObject = {
-            "product_id": check_text(endpoint, "product_id", str(product_id), errcode=PRODUCT_REFUSED),
+            "product_id": check_digits(
+                endpoint, "product_id", product_id, errcode=PRODUCT_REFUSED, problem="must be the number of a product"
+            ),
             "article_type": str(article_type),
             "card_type": int(card_type),
         }
@@ -301,6 +302,6 @@ def _draft(endpoint: Endpoint, media_id: object) -> str:
 
 
 def _position(index: object) -> int:
-    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
-        raise refusal(UPDATE, "index", INDEX_REFUSED, "must be the place of an article, from 0")
-    return index
+    return check_number(
+        UPDATE, "index", index, errcode=INDEX_REFUSED, problem="must be the place of an article, from 0"
+    )

@@ -13,7 +13,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_text, refusal
+from wxmp.api._checks import check_number, check_openid, check_optional_text, check_text, refusal
 from wxmp.api.uploads import FileSource, Progress, UploadRule, send_file
 from wxmp.errors import ReplyError, api_error
 
@@ -118,7 +118,7 @@ class KfAccount:
     #: Its number, always as a text; the platform writes it both ways.
     kf_id: str = ""
     #: The nickname that users see.
-    kf_nick: str = ""
+    nickname: str = attrs.field(default="", metadata=wire("kf_nick"))
     #: Address of the avatar.
     kf_headimgurl: str = ""
     #: The WeChat id that is bound to it; empty before somebody has accepted an invitation.
@@ -181,10 +181,10 @@ class KfWaitingUser:
 class KfWaitingList:
     """The users who wait for an agent (未接入会话列表)."""
 
-    #: All who wait; more than there are in :attr:`waitcaselist` when these are over a hundred.
-    count: int
+    #: All who wait; more than there are in :attr:`users` when these are over a hundred.
+    total: int = attrs.field(metadata=wire("count"))
     #: The first hundred of them, who waits longest first.
-    waitcaselist: tuple[KfWaitingUser, ...] = ()
+    users: tuple[KfWaitingUser, ...] = attrs.field(default=(), metadata=wire("waitcaselist"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -202,7 +202,7 @@ class KfMessage:
     #: The text; a placeholder for pictures and the like.
     text: str = ""
     #: The agent, ``prefix@wechat-id``.
-    worker: str = ""
+    kf_account: str = attrs.field(default="", metadata=wire("worker"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -211,9 +211,9 @@ class KfMessage:
 class KfMessagePage:
     """One page of the record of what was said (聊天记录)."""
 
-    recordlist: tuple[KfMessage, ...]
+    messages: tuple[KfMessage, ...] = attrs.field(default=(), metadata=wire("recordlist"))
     #: Records on this page. Fewer than were asked for: it is the last one.
-    number: int = 0
+    count: int = attrs.field(default=0, metadata=wire("number"))
     #: The cursor for the next page.
     msg_id: int = attrs.field(default=0, metadata=wire("msgid"))
     #: Fields this version does not know.
@@ -241,6 +241,8 @@ class KfAPI:
         Source:
             GET /cgi-bin/customservice/getkflist - 客服管理 / 获取所有客服账号
         """
+        if business_id is not None:
+            check_optional_text(LIST_ACCOUNTS, "business_id", business_id)
         reply = await self._call(LIST_ACCOUNTS, params={"business_id": business_id})
         return decode(tuple[KfAccount, ...], field_of(reply, "kf_list", LIST_ACCOUNTS), endpoint=LIST_ACCOUNTS.name)
 
@@ -256,6 +258,8 @@ class KfAPI:
         Source:
             GET /cgi-bin/customservice/getonlinekflist - 客服管理 / 获取在线客服列表
         """
+        if business_id is not None:
+            check_optional_text(LIST_ONLINE_ACCOUNTS, "business_id", business_id)
         reply = await self._call(LIST_ONLINE_ACCOUNTS, params={"business_id": business_id})
         found = field_of(reply, "kf_online_list", LIST_ONLINE_ACCOUNTS)
         return decode(tuple[KfOnlineAccount, ...], found, endpoint=LIST_ONLINE_ACCOUNTS.name)
@@ -291,13 +295,13 @@ class KfAPI:
             raise refusal(ADD_ACCOUNT, "kf_account", NAME_REFUSED, problem)
         payload: JsonObject = {"kf_account": name, "nickname": _checked_nickname(ADD_ACCOUNT, nickname)}
         if password is not None:
-            payload["password"] = password
+            payload["password"] = check_optional_text(ADD_ACCOUNT, "password", password)
         if business_id is not None:
-            payload["business_id"] = business_id
+            payload["business_id"] = check_optional_text(ADD_ACCOUNT, "business_id", business_id)
         reply = await self._call(ADD_ACCOUNT, json=payload)
         if reply.get("errcode") == ACCOUNT_EXISTS:
             found = await self._find(name, business_id)
-            if found is None or found.kf_nick != nickname:
+            if found is None or found.nickname != nickname:
                 raise api_error(ACCOUNT_EXISTS, str(reply.get("errmsg", "")), endpoint=ADD_ACCOUNT.name)
 
     async def update_account(self, kf_account: str, *, nickname: str) -> None:
@@ -335,7 +339,7 @@ class KfAPI:
         """
         payload: JsonObject = {"kf_account": _known_name(DELETE_ACCOUNT, kf_account)}
         if business_id is not None:
-            payload["business_id"] = business_id
+            payload["business_id"] = check_optional_text(DELETE_ACCOUNT, "business_id", business_id)
         await self._call(DELETE_ACCOUNT, json=payload)
 
     async def upload_avatar(
@@ -436,7 +440,7 @@ class KfAPI:
             "openid": check_openid(CREATE_SESSION, openid),
         }
         if text is not None:
-            payload["text"] = text
+            payload["text"] = check_optional_text(CREATE_SESSION, "text", text)
         await self._call(CREATE_SESSION, json=payload)
 
     async def close_session(self, openid: str, *, kf_account: str) -> None:
@@ -479,8 +483,9 @@ class KfAPI:
             GET /customservice/kfsession/getsession - 客服会话控制 / 获取客户会话状态
         """
         reply = await self._call(GET_SESSION, params={"openid": check_openid(GET_SESSION, openid)})
-        # A missing name is not an empty one: an answer of another shape does not say that nobody serves the user.
-        if not field_of(reply, "kf_account", GET_SESSION):
+        # A missing name alone is not an empty one: an answer of another shape does not say that nobody serves the user.
+        begun = reply.get("createtime", "unknown") not in (0, "0", "", None)
+        if not (field_of(reply, "kf_account", GET_SESSION) if begun else reply.get("kf_account")):
             return None
         return decode(KfSession, {"openid": openid, **without_verdict(reply)}, endpoint=GET_SESSION.name)
 
@@ -520,21 +525,21 @@ class KfAPI:
 
     async def list_messages(
         self,
-        starttime: datetime,
-        endtime: datetime,
+        start_time: datetime,
+        end_time: datetime,
         *,
         msg_id: int = FIRST_RECORD,
-        number: int = RECORDS_PAGE,
+        count: int = RECORDS_PAGE,
     ) -> KfMessagePage:
         """Read one page of what users and agents have said (获取聊天记录).
 
         :meth:`iter_messages` walks through all pages, and through any span of time.
 
         Args:
-            starttime: Begin of the span, with a time zone; fractions of a second are cut off.
-            endtime: Its end, at most 24 hours later.
+            start_time: Begin of the span, with a time zone; fractions of a second are cut off.
+            end_time: Its end, at most 24 hours later.
             msg_id: 1 for the first page, then the ``msg_id`` of the page before.
-            number: Records on the page, at most 10000. There is another page while a page has that many.
+            count: Records on the page, at most 10000. There is another page while a page has that many.
 
         Raises:
             ArgumentError: The span is longer than 24 hours (65417), or one of the values cannot be (65416).
@@ -543,27 +548,27 @@ class KfAPI:
         Source:
             POST /customservice/msgrecord/getmsglist - 客服消息 / 获取聊天记录
         """
-        start, end = _span(starttime, endtime)
+        start, end = _span(start_time, end_time)
         if end - start > RECORDS_SPAN:
-            problem = "must be at most 24 hours after starttime; iter_messages takes longer spans"
-            raise refusal(LIST_MESSAGES, "endtime", SPAN_TOO_LONG, problem)
-        if msg_id < 0:
-            raise refusal(LIST_MESSAGES, "msg_id", PARAMETER_REFUSED, f"must be {FIRST_RECORD} or a msg_id of a page")
-        _check_number(number)
-        return await self._records(start, end, msg_id, number)
+            problem = "must be at most 24 hours after start_time; iter_messages takes longer spans"
+            raise refusal(LIST_MESSAGES, "end_time", SPAN_TOO_LONG, problem)
+        problem = f"must be {FIRST_RECORD} or a msg_id of a page"
+        check_number(LIST_MESSAGES, "msg_id", msg_id, errcode=PARAMETER_REFUSED, problem=problem)
+        _check_count(count)
+        return await self._records(start, end, msg_id, count)
 
     def iter_messages(
-        self, starttime: datetime, endtime: datetime, *, number: int = RECORDS_PAGE
+        self, start_time: datetime, end_time: datetime, *, count: int = RECORDS_PAGE
     ) -> AsyncGenerator[KfMessage, None]:
         """Iterate over what users and agents have said, page by page and day by day (获取聊天记录).
 
-        A span of any length is read in pieces of 24 hours, and each record comes once. ``starttime`` belongs to the
-        span and ``endtime`` does not, so spans that follow each other neither lose a record nor give it twice.
+        A span of any length is read in pieces of 24 hours, and each record comes once. ``start_time`` belongs to the
+        span and ``end_time`` does not, so spans that follow each other neither lose a record nor give it twice.
 
         Args:
-            starttime: Begin of the span, with a time zone; fractions of a second are cut off.
-            endtime: Its end; records of this second and later are left out.
-            number: Records on one page, at most 10000.
+            start_time: Begin of the span, with a time zone; fractions of a second are cut off.
+            end_time: Its end; records of this second and later are left out.
+            count: Records on one page, at most 10000.
 
         Raises:
             ArgumentError: One of the values cannot be (65416).
@@ -573,31 +578,35 @@ class KfAPI:
         Source:
             POST /customservice/msgrecord/getmsglist - 客服消息 / 获取聊天记录
         """
-        start, end = _span(starttime, endtime)
-        _check_number(number)
-        return self._walk_records(start, end, number)
+        start, end = _span(start_time, end_time)
+        _check_count(count)
+        return self._walk_records(start, end, count)
 
-    async def _walk_records(self, start: int, end: int, number: int) -> AsyncGenerator[KfMessage, None]:
+    async def _walk_records(self, start: int, end: int, count: int) -> AsyncGenerator[KfMessage, None]:
         for first in range(start, end, RECORDS_SPAN):
             # The documentation does not say whether the end of a span belongs to it. Records of that second are left
             # to the next piece, which is right either way.
             last = min(first + RECORDS_SPAN, end)
             cursor, full = FIRST_RECORD, True
             while full:
-                page = await self._records(first, last, cursor, number)
-                full = max(page.number, len(page.recordlist)) >= number
+                page = await self._records(first, last, cursor, count)
+                full = max(page.count, len(page.messages)) >= count
                 if full and page.msg_id <= cursor:
                     problem = "msgid does not move on, so the list would never end"
                     raise ReplyError(problem, endpoint=LIST_MESSAGES.name)
-                for message in page.recordlist:
+                for message in page.messages:
                     if first <= message.sent_at.timestamp() < last:
                         yield message
                 cursor = page.msg_id
 
-    async def _records(self, start: int, end: int, msg_id: int, number: int) -> KfMessagePage:
-        payload: JsonObject = {"starttime": start, "endtime": end, "msgid": msg_id, "number": number}
+    async def _records(self, start: int, end: int, msg_id: int, count: int) -> KfMessagePage:
+        payload: JsonObject = {"starttime": start, "endtime": end, "msgid": msg_id, "number": count}
         reply = await self._call(LIST_MESSAGES, json=payload)
-        return decode(KfMessagePage, without_verdict(reply), endpoint=LIST_MESSAGES.name)
+        page = decode(KfMessagePage, without_verdict(reply), endpoint=LIST_MESSAGES.name)
+        if page.count or "number" not in reply:
+            # Only a page that says that it has none may leave them out.
+            field_of(reply, "recordlist", LIST_MESSAGES)
+        return page
 
     async def _find(self, kf_account: str, business_id: str | None = None) -> KfAccount | None:
         accounts = await self.list_accounts(business_id=business_id)
@@ -615,14 +624,14 @@ def _known_name(endpoint: Endpoint, kf_account: object) -> str:
 
 
 def _checked_nickname(endpoint: Endpoint, nickname: object) -> str:
-    return check_text(endpoint, "nickname", nickname, errcode=NICKNAME_REFUSED, max_chars=NICKNAME_CHARS)
+    return check_text(endpoint, "nickname", nickname, errcode=NICKNAME_REFUSED, max_wide=NICKNAME_CHARS)
 
 
-def _span(starttime: object, endtime: object) -> tuple[int, int]:
+def _span(start_time: object, end_time: object) -> tuple[int, int]:
     """Return both ends of a span in whole seconds."""
-    start, end = _seconds("starttime", starttime), _seconds("endtime", endtime)
+    start, end = _seconds("start_time", start_time), _seconds("end_time", end_time)
     if end < start:
-        raise refusal(LIST_MESSAGES, "endtime", PARAMETER_REFUSED, "is before starttime")
+        raise refusal(LIST_MESSAGES, "end_time", PARAMETER_REFUSED, "is before start_time")
     return start, end
 
 
@@ -634,6 +643,6 @@ def _seconds(field: str, moment: object) -> int:
     return math.floor(moment.timestamp())
 
 
-def _check_number(number: int) -> None:
-    if not 1 <= number <= RECORDS_PAGE:
-        raise refusal(LIST_MESSAGES, "number", PARAMETER_REFUSED, f"must be 1 to {RECORDS_PAGE}")
+def _check_count(count: object) -> None:
+    problem = f"must be 1 to {RECORDS_PAGE}"
+    check_number(LIST_MESSAGES, "count", count, errcode=PARAMETER_REFUSED, problem=problem, least=1, most=RECORDS_PAGE)

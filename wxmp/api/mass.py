@@ -12,7 +12,16 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, Payload, decode, encode
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import OPENID_LIST_LENGTH, check_openid, check_openids, check_text, refusal
+from wxmp.api._checks import (
+    OPENID_LIST_LENGTH,
+    check_list,
+    check_number,
+    check_openid,
+    check_openids,
+    check_optional_text,
+    check_text,
+    refusal,
+)
 from wxmp.errors import BusyError, ReplyError, TransportError, api_error
 
 if TYPE_CHECKING:
@@ -23,6 +32,7 @@ __all__ = [
     "MassArticle",
     "MassCard",
     "MassImages",
+    "MassJob",
     "MassMedia",
     "MassMessage",
     "MassMusic",
@@ -30,7 +40,6 @@ __all__ = [
     "MassPreview",
     "MassReceipt",
     "MassSpeed",
-    "MassState",
     "MassStatus",
     "MassText",
     "MassVideo",
@@ -160,7 +169,9 @@ class MassVideo:
 
     #: From :meth:`MassAPI.upload_video`; the id of the video material itself is refused.
     media_id: str
+    #: Documented for :meth:`MassAPI.send` only. What :meth:`MassAPI.upload_video` was told goes with every send.
     title: str | None = None
+    #: As ``title``.
     description: str | None = None
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
@@ -184,8 +195,9 @@ class MassCard:
     msgtype: ClassVar[str] = "wxcard"
 
     card_id: str
-    #: ``code``, ``openid``, ``timestamp`` and ``signature``; for previews only.
-    card_ext: JsonObject | None = None
+    #: ``code``, ``openid``, ``timestamp`` and ``signature``; for previews only. The documentation has an object, its
+    #: examples and others have the JSON text of one: it goes out as it is given.
+    card_ext: JsonObject | str | None = None
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -237,7 +249,7 @@ class MassReceipt:
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
 
-class MassState(StrEnum):
+class MassStatus(StrEnum):
     """How far a mass send is (群发状态)."""
 
     SEND_SUCCESS = "SEND_SUCCESS"
@@ -247,12 +259,12 @@ class MassState(StrEnum):
 
 
 @attrs.frozen
-class MassStatus:
+class MassJob:
     """The state of a mass send (群发消息发送状态)."""
 
     msg_id: int
-    #: A :class:`MassState`; a state that this version does not know stays text.
-    msg_status: MassState | str
+    #: A :class:`MassStatus`; a state that this version does not know stays text.
+    msg_status: MassStatus | str
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -373,10 +385,8 @@ class MassAPI:
             raise refusal(SEND_ALL, "is_to_all", PARAMETER_REFUSED, problem)
         audience: JsonObject = {"is_to_all": everybody}
         if tag_id is not None:
-            if not _at_least(0, tag_id):
-                problem = "must be the number of a tag; client.tag.list() has them"
-                raise refusal(SEND_ALL, "tag_id", UNKNOWN_TAG, problem)
-            audience["tag_id"] = tag_id
+            problem = "must be the number of a tag; client.tag.list() has them"
+            audience["tag_id"] = check_number(SEND_ALL, "tag_id", tag_id, errcode=UNKNOWN_TAG, problem=problem)
         payload: Payload = {"filter": audience, **_content(SEND_ALL, message)}
         return await self._send(SEND_ALL, payload, send_ignore_reprint, client_msg_id)
 
@@ -435,7 +445,7 @@ class MassAPI:
         return await self._send(SEND, payload, send_ignore_reprint, client_msg_id)
 
     async def preview(
-        self, message: MassPreview | str, *, openid: str | None = None, towxname: str | None = None
+        self, message: MassPreview | str, *, openid: str | None = None, wechat_id: str | None = None
     ) -> None:
         """Show a message to one person before it is sent to many (预览接口).
 
@@ -443,12 +453,13 @@ class MassAPI:
 
         Args:
             message: What to show; a ``str`` is a text.
-            openid: Who sees it: a follower. Either this or ``towxname``.
-            towxname: The same by WeChat id (微信号); 100 previews a day.
+            openid: Who sees it: a follower. Either this or ``wechat_id``.
+            wechat_id: The same by WeChat id (微信号); 100 previews a day.
 
         Raises:
-            ArgumentError: Neither or both of ``openid`` and ``towxname`` (40035), an openid of another account (40003),
-                an unknown WeChat id (40132), an empty text (44004), a kind of message that cannot be sent (40008).
+            ArgumentError: Neither or both of ``openid`` and ``wechat_id`` (40035), an openid of another account
+                (40003), an unknown WeChat id (40132), an empty text (44004), a kind of message that cannot be sent
+                (40008).
             RecipientError: The user does not follow the account (43004).
             NotFoundError: No such media_id (40007).
             RateLimitError: The previews of the day are used up (45009).
@@ -456,18 +467,16 @@ class MassAPI:
         Source:
             POST /cgi-bin/message/mass/preview - 群发消息 / 预览接口
         """
-        if (openid is None) == (towxname is None):
-            raise refusal(PREVIEW, "openid", PARAMETER_REFUSED, "name the person by either openid or towxname")
+        if (openid is None) == (wechat_id is None):
+            raise refusal(PREVIEW, "openid", PARAMETER_REFUSED, "name the person by either openid or wechat_id")
         payload: Payload = {}
         if openid is not None:
             payload["touser"] = check_openid(PREVIEW, openid)
         else:
-            payload["towxname"] = check_text(PREVIEW, "towxname", towxname, errcode=WECHAT_ID_REFUSED)
+            payload["towxname"] = check_text(PREVIEW, "wechat_id", wechat_id, errcode=WECHAT_ID_REFUSED)
         await self._call(PREVIEW, json={**payload, **_content(PREVIEW, message)})
 
-    async def delete(
-        self, msg_id: int | None = None, *, article_idx: int | None = None, url: str | None = None
-    ) -> None:
+    async def delete(self, msg_id: int | None = None, *, index: int | None = None, url: str | None = None) -> None:
         """Withdraw articles or a video that was sent (删除群发).
 
         The card stays on the phones, what it opens is gone. An article that was sent several times goes with all its
@@ -475,7 +484,7 @@ class MassAPI:
 
         Args:
             msg_id: The task. Either this or ``url``.
-            article_idx: Which article of it, the first one is 1; absent or 0 withdraws all of them.
+            index: Which article of it, **from 1**; absent or 0 withdraws all of them.
             url: The article by its address.
 
         Raises:
@@ -497,19 +506,19 @@ class MassAPI:
             payload["msg_id"] = _checked_task(DELETE, msg_id)
         else:
             payload["url"] = check_text(DELETE, "url", url, errcode=PARAMETER_MISSING)
-        if article_idx is not None:
-            if not _at_least(0, article_idx):
-                problem = "must be 1 for the first article and so on, or 0 for all"
-                raise refusal(DELETE, "article_idx", ARTICLE_INDEX_REFUSED, problem)
-            payload["article_idx"] = article_idx
+        if index is not None:
+            problem = "must be 1 for the first article and so on, or 0 for all"
+            payload["article_idx"] = check_number(
+                DELETE, "index", index, errcode=ARTICLE_INDEX_REFUSED, problem=problem
+            )
         reply = await self._call(DELETE, json=payload)
         if reply.get("errcode") == STATE_REFUSED and msg_id is not None:
             # "Gone already" and "not finished yet" are one code.
             state = (await self.get_status(msg_id)).msg_status
-            if state != MassState.DELETE and not (article_idx and state == MassState.SEND_SUCCESS):
+            if state != MassStatus.DELETE and not (index and state == MassStatus.SEND_SUCCESS):
                 raise api_error(STATE_REFUSED, str(reply.get("errmsg", "")), endpoint=DELETE.name)
 
-    async def get_status(self, msg_id: int) -> MassStatus:
+    async def get_status(self, msg_id: int) -> MassJob:
         """Ask how far a mass send is (查询群发消息发送状态).
 
         Raises:
@@ -520,7 +529,7 @@ class MassAPI:
             POST /cgi-bin/message/mass/get - 群发消息 / 查询群发消息发送状态
         """
         reply = await self._call(GET_STATUS, json={"msg_id": str(_checked_task(GET_STATUS, msg_id))})
-        return decode(MassStatus, without_verdict(reply), endpoint=GET_STATUS.name)
+        return decode(MassJob, {"msg_id": msg_id, **without_verdict(reply)}, endpoint=GET_STATUS.name)
 
     async def get_speed(self) -> MassSpeed:
         """Read how fast mass sends go out (获取群发速度).
@@ -545,8 +554,8 @@ class MassAPI:
         Source:
             POST /cgi-bin/message/mass/speed/set - 群发消息 / 设置群发速度
         """
-        if not _at_least(0, speed) or speed > SLOWEST:
-            raise refusal(SET_SPEED, "speed", SPEED_REFUSED, f"must be a number from 0, the fastest, to {SLOWEST}")
+        problem = f"must be a number from 0, the fastest, to {SLOWEST}"
+        check_number(SET_SPEED, "speed", speed, errcode=SPEED_REFUSED, problem=problem, most=SLOWEST)
         await self._call(SET_SPEED, json={"speed": speed})
 
     async def upload_news(self, articles: MassArticle | Iterable[MassArticle]) -> MassMedia:
@@ -569,7 +578,8 @@ class MassAPI:
         Source:
             POST /cgi-bin/media/uploadnews - 群发消息 / 上传图文消息素材
         """
-        found = (articles,) if isinstance(articles, MassArticle) else tuple(articles)
+        single = isinstance(articles, MassArticle)
+        found = (articles,) if single else check_list(UPLOAD_NEWS, "articles", articles, errcode=NO_ARTICLES)
         if not found:
             raise refusal(UPLOAD_NEWS, "articles", NO_ARTICLES, "is empty; a message has at least one article")
         if len(found) > MOST_ARTICLES:
@@ -601,9 +611,9 @@ class MassAPI:
         """
         payload: JsonObject = {"media_id": check_text(UPLOAD_VIDEO, "media_id", media_id, errcode=MEDIA_REFUSED)}
         if title is not None:
-            payload["title"] = title
+            payload["title"] = check_optional_text(UPLOAD_VIDEO, "title", title)
         if description is not None:
-            payload["description"] = description
+            payload["description"] = check_optional_text(UPLOAD_VIDEO, "description", description)
         reply = await self._call(UPLOAD_VIDEO, json=payload)
         return decode(MassMedia, without_verdict(reply), endpoint=UPLOAD_VIDEO.name)
 
@@ -697,12 +707,6 @@ def _article(field: str, article: object) -> JsonObject:
     return _with_flags(article)
 
 
-def _at_least(least: int, value: object) -> bool:
-    """Tell whether it is a number, not below the least one. A switch is none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _checked_task(endpoint: Endpoint, msg_id: int) -> int:
-    if not _at_least(1, msg_id):
-        raise refusal(endpoint, "msg_id", UNKNOWN_TASK, "must be the number of a mass send, as its receipt has it")
-    return msg_id
+def _checked_task(endpoint: Endpoint, msg_id: object) -> int:
+    problem = "must be the number of a mass send, as its receipt has it"
+    return check_number(endpoint, "msg_id", msg_id, errcode=UNKNOWN_TASK, problem=problem, least=1)

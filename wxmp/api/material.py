@@ -11,21 +11,24 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, dumps
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import TYPE_REFUSED, check_page, check_text, refusal
 from wxmp.api._pages import walk_offsets
 from wxmp.api.articles import Article, NewsContent, NewsItem, article_list, article_payload
 from wxmp.api.downloads import DownloadedFile, FileStream, receive_file
-from wxmp.api.media import (
+from wxmp.api.uploads import (
     IMAGE_SIZE,
     KIND_REFUSED,
     MIB,
-    RULES,
+    THUMB,
     TYPE_REFUSED,
-    UNKNOWN_MEDIA,
+    VIDEO,
     VOICE_SIZE,
+    FileSource,
+    Progress,
+    UploadRule,
     rule_of,
+    send_file,
 )
-from wxmp.api.uploads import FileSource, Progress, UploadRule, send_file
 from wxmp.errors import ReplyError
 
 if TYPE_CHECKING:
@@ -43,15 +46,16 @@ PARAMETER_REFUSED: Final = 40035
 ARGUMENT_REFUSED: Final = 40097
 INDEX_REFUSED: Final = 40114
 FIELDS_MISSING: Final = 41011
+UNKNOWN_MEDIA: Final = 40007
 
 #: More formats than temporary material takes.
-MATERIAL_RULES: Final[Mapping[str, UploadRule]] = {
+RULES: Final[Mapping[str, UploadRule]] = {
     "image": UploadRule(
         ("jpg", "jpeg", "png", "gif", "bmp"), 10 * MIB, type_refused=TYPE_REFUSED, size_refused=IMAGE_SIZE
     ),
     "voice": UploadRule(("mp3", "wma", "wav", "amr"), 2 * MIB, type_refused=TYPE_REFUSED, size_refused=VOICE_SIZE),
-    "video": RULES["video"],
-    "thumb": RULES["thumb"],
+    "video": VIDEO,
+    "thumb": THUMB,
 }
 #: "Under 1 MB".
 ARTICLE_IMAGE: Final = UploadRule(("jpg", "jpeg", "png"), MIB - 1, type_refused=TYPE_REFUSED, size_refused=IMAGE_SIZE)
@@ -215,7 +219,7 @@ class MaterialAPI:
         Source:
             POST /cgi-bin/material/add_material - 素材管理 / 永久素材 / 新增其他类型永久素材
         """
-        rule = rule_of(ADD, MATERIAL_RULES, type)
+        rule = rule_of(ADD, RULES, type)
         form: dict[str, str] = {}
         if type == "video":
             words: JsonObject = {"title": check_text(ADD, "title", title, errcode=FIELDS_MISSING)}
@@ -353,10 +357,7 @@ class MaterialAPI:
         """
         if type not in LISTED:
             raise refusal(LIST, "type", KIND_REFUSED, f"must be one of {', '.join(LISTED)}")
-        if offset < 0:
-            raise refusal(LIST, "offset", ARGUMENT_REFUSED, "must be 0 or more")
-        if not 1 <= count <= PAGE:
-            raise refusal(LIST, "count", ARGUMENT_REFUSED, f"must be 1 to {PAGE}")
+        check_page(LIST, offset, count, most=PAGE, errcode=ARGUMENT_REFUSED)
         reply = await self._call(LIST, json={"type": type, "offset": offset, "count": count})
         return decode(MaterialPage, without_verdict(reply), endpoint=LIST.name)
 

@@ -11,9 +11,21 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import TYPE_REFUSED, check_text
 from wxmp.api.downloads import DownloadedFile, FileStream, receive_file
-from wxmp.api.uploads import FileSource, Progress, UploadRule, send_file
+from wxmp.api.uploads import (
+    IMAGE_SIZE,
+    MIB,
+    THUMB,
+    TYPE_REFUSED,
+    VIDEO,
+    VOICE_SIZE,
+    FileSource,
+    Progress,
+    UploadRule,
+    rule_of,
+    send_file,
+)
 from wxmp.errors import ReplyError
 
 if TYPE_CHECKING:
@@ -22,22 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MediaAPI", "MediaFile", "UploadedMedia"]
 
-MIB: Final = 1 << 20
-
-KIND_REFUSED: Final = 40004
-TYPE_REFUSED: Final = 40005
 UNKNOWN_MEDIA: Final = 40007
-IMAGE_SIZE: Final = 40009
-VOICE_SIZE: Final = 40010
-VIDEO_SIZE: Final = 40011
-THUMB_SIZE: Final = 40012
 
 #: What each kind may be. Of the two limits that are documented for pictures (10 MB, 2 MB) the larger one stands here.
 RULES: Final[Mapping[str, UploadRule]] = {
     "image": UploadRule(("jpg", "jpeg", "png", "gif"), 10 * MIB, type_refused=TYPE_REFUSED, size_refused=IMAGE_SIZE),
     "voice": UploadRule(("mp3", "amr"), 2 * MIB, type_refused=TYPE_REFUSED, size_refused=VOICE_SIZE),
-    "video": UploadRule(("mp4",), 10 * MIB, type_refused=TYPE_REFUSED, size_refused=VIDEO_SIZE),
-    "thumb": UploadRule(("jpg", "jpeg"), 64 * 1024, type_refused=TYPE_REFUSED, size_refused=THUMB_SIZE),
+    "video": VIDEO,
+    "thumb": THUMB,
 }
 
 UPLOAD: Final = Endpoint("POST", "/cgi-bin/media/upload", repeatable=True)
@@ -263,18 +267,6 @@ class MediaAPI:
             raise ReplyError("the answer is neither a file nor the address of a video", endpoint=endpoint.name)
         extra = {name: value for name, value in answer.items() if name != "video_url"}
         return MediaFile(video_url=address, extra=extra)
-
-
-def rule_of(endpoint: Endpoint, rules: Mapping[str, UploadRule], kind: object) -> UploadRule:
-    """Return what is demanded of a kind of file.
-
-    Raises:
-        ArgumentError: There is no such kind (40004).
-    """
-    rule = rules.get(kind) if isinstance(kind, str) else None
-    if rule is None:
-        raise refusal(endpoint, "type", KIND_REFUSED, f"must be one of {', '.join(rules)}")
-    return rule
 
 
 def _named(endpoint: Endpoint, media_id: object) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import attrs
 
@@ -13,7 +13,7 @@ from wxmp._redact import Secret
 from wxmp._request import Credentials
 from wxmp._wire import JsonObject, decode
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_text, refusal
+from wxmp.api._checks import check_address, check_openid, check_text, refusal
 from wxmp.errors import DeadTokenError, ReplyError
 
 __all__ = ["OAuthAPI", "OAuthUser", "UserToken"]
@@ -139,15 +139,12 @@ class OAuthAPI:
         # WeChat's own browsers want exactly this order, and the fragment.
         pairs = [
             ("appid", self._call.appid),
-            ("redirect_uri", _checked_address(redirect_uri)),
+            ("redirect_uri", check_address(AUTHORIZE, "redirect_uri", redirect_uri, errcode=REDIRECT_REFUSED)),
             ("response_type", "code"),
             ("scope", scope),
         ]
         if state is not None:
-            if len(state) > STATE_CHARS or _STATE.fullmatch(state) is None:
-                problem = f"must be letters a-z, A-Z and digits, at most {STATE_CHARS}"
-                raise refusal(AUTHORIZE, "state", STATE_REFUSED, problem)
-            pairs.append(("state", state))
+            pairs.append(("state", _checked_state(state)))
         for name, value in (("forcePopup", force_popup), ("forceSnapShot", force_snapshot)):
             if value is not None:
                 pairs.append((name, "true" if value else "false"))
@@ -259,21 +256,19 @@ class OAuthAPI:
         return reply.get("errcode") not in NOT_GOOD
 
 
-def _checked_address(address: object) -> str:
-    text = check_text(AUTHORIZE, "redirect_uri", address, errcode=REDIRECT_REFUSED)
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.netloc or not text.isprintable() or " " in text:
-        problem = "must be the whole address of your page, http:// or https://, not encoded"
-        raise refusal(AUTHORIZE, "redirect_uri", REDIRECT_REFUSED, problem)
-    return text
+def _checked_state(state: object) -> str:
+    if not isinstance(state, str) or len(state) > STATE_CHARS or _STATE.fullmatch(state) is None:
+        problem = f"must be letters a-z, A-Z and digits, at most {STATE_CHARS}"
+        raise refusal(AUTHORIZE, "state", STATE_REFUSED, problem)
+    return state
 
 
 def _checked_secret(endpoint: Endpoint, field: str, value: object, *, errcode: int) -> Secret:
     text = value.reveal() if isinstance(value, Secret) else value
-    return Secret(check_text(endpoint, field, text, errcode=errcode))
+    good = check_text(endpoint, field, text, errcode=errcode)
+    if not good.isascii() or not good.isprintable() or " " in good:
+        raise refusal(endpoint, field, errcode, "must be what the platform gave: ASCII letters and signs, no blanks")
+    return Secret(good)
 
 
 def _user_token(reply: JsonObject, endpoint: Endpoint) -> UserToken:

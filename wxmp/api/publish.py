@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, decode
+from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import check_digits, check_number, check_page, check_text
 from wxmp.api._pages import walk_offsets
 from wxmp.api.articles import NewsContent
 from wxmp.errors import NotFoundError, api_error
@@ -95,7 +95,7 @@ class PublicationDetail:
     """The articles of a publication (发布的文章列表)."""
 
     count: int = 0
-    item: tuple[PublicationLink, ...] = ()
+    items: tuple[PublicationLink, ...] = attrs.field(default=(), metadata=wire("item"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -123,7 +123,7 @@ class PublishJob:
     @property
     def article_urls(self) -> tuple[str, ...]:
         """The permanent addresses, in the order of the articles; empty if it is not published."""
-        return () if self.article_detail is None else tuple([link.article_url for link in self.article_detail.item])
+        return () if self.article_detail is None else tuple([link.article_url for link in self.article_detail.items])
 
 
 @attrs.frozen
@@ -144,10 +144,10 @@ class PublicationPage:
     """One page of publications (已发布消息列表)."""
 
     #: All publications there are, on all pages.
-    total_count: int
+    total: int = attrs.field(metadata=wire("total_count"))
     #: Entries on this page.
-    item_count: int = 0
-    item: tuple[Publication, ...] = ()
+    count: int = attrs.field(default=0, metadata=wire("item_count"))
+    publications: tuple[Publication, ...] = attrs.field(default=(), metadata=wire("item"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -208,7 +208,8 @@ class PublishAPI:
         Source:
             POST /cgi-bin/freepublish/get - 发布能力 / 发布状态查询
         """
-        known = check_text(GET_STATUS, "publish_id", str(publish_id), errcode=UNKNOWN_JOB)
+        problem = "must be the publish_id that submit gave"
+        known = check_digits(GET_STATUS, "publish_id", publish_id, errcode=UNKNOWN_JOB, problem=problem)
         reply = await self._call(GET_STATUS, json={"publish_id": known})
         if reply.get("errcode") == UNKNOWN_JOB:
             raise _unknown_job(reply)
@@ -257,7 +258,7 @@ class PublishAPI:
     async def list(self, *, offset: int = 0, count: int = PAGE, no_content: bool = False) -> PublicationPage:
         """List one page of publications (获取已发布的消息列表). 100 calls a day.
 
-        :meth:`iter_articles` walks through all pages.
+        :meth:`iter_publications` walks through all pages.
 
         Args:
             offset: Entries to leave out, from 0.
@@ -271,15 +272,12 @@ class PublishAPI:
         Source:
             POST /cgi-bin/freepublish/batchget - 发布能力 / 获取已发布的消息列表
         """
-        if offset < 0:
-            raise refusal(LIST, "offset", ARGUMENT_REFUSED, "must be 0 or more")
-        if not 1 <= count <= PAGE:
-            raise refusal(LIST, "count", ARGUMENT_REFUSED, f"must be 1 to {PAGE}")
-        payload = {"offset": offset, "count": count, "no_content": int(no_content)}
+        check_page(LIST, offset, count, most=PAGE, errcode=ARGUMENT_REFUSED)
+        payload = {"offset": offset, "count": count, "no_content": 1 if no_content else 0}
         reply = await self._call(LIST, json=payload)
         return decode(PublicationPage, without_verdict(reply), endpoint=LIST.name)
 
-    def iter_articles(self, *, offset: int = 0, no_content: bool = False) -> AsyncGenerator[Publication, None]:
+    def iter_publications(self, *, offset: int = 0, no_content: bool = False) -> AsyncGenerator[Publication, None]:
         """Iterate over all publications, page by page (获取已发布的消息列表).
 
         A page has 20 of them and is one of the 100 calls a day.
@@ -298,16 +296,15 @@ class PublishAPI:
 
         async def fetch(start: int) -> tuple[Sequence[Publication], int]:
             page = await self.list(offset=start, no_content=no_content)
-            return page.item, page.total_count
+            return page.publications, page.total
 
         return walk_offsets(fetch, offset=offset)
 
 
 def _place(index: object) -> int:
     # True would be the first article, and False all of them.
-    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
-        raise refusal(DELETE, "index", UNKNOWN_ARTICLE, "must be the place of an article, from 1, or 0 for all of them")
-    return index
+    problem = "must be the place of an article, from 1, or 0 for all of them"
+    return check_number(DELETE, "index", index, errcode=UNKNOWN_ARTICLE, problem=problem)
 
 
 def _unknown_job(reply: JsonObject) -> NotFoundError:

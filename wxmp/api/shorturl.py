@@ -10,7 +10,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import check_number, check_text
 
 __all__ = ["LongData", "ShortURLAPI"]
 
@@ -79,10 +79,15 @@ class ShortURLAPI:
         )
         payload: JsonObject = {"long_data": data}
         if expire_seconds is not None:
-            if not 1 <= expire_seconds <= LONGEST_LIFE:
-                problem = f"must be 1 to {LONGEST_LIFE} seconds (30 days)"
-                raise refusal(CREATE, "expire_seconds", LIFE_REFUSED, problem)
-            payload["expire_seconds"] = expire_seconds
+            payload["expire_seconds"] = check_number(
+                CREATE,
+                "expire_seconds",
+                expire_seconds,
+                errcode=LIFE_REFUSED,
+                problem=f"must be 1 to {LONGEST_LIFE} seconds (30 days)",
+                least=1,
+                most=LONGEST_LIFE,
+            )
         reply = await self._call(CREATE, json=payload)
         return decode(str, field_of(reply, "short_key", CREATE), endpoint=CREATE.name)
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, Payload, decode, encode, wire
+from wxmp._wire import JsonObject, JsonValue, Payload, decode, encode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_text, refusal
+from wxmp.api._checks import (
+    check_address,
+    check_digits,
+    check_list,
+    check_number,
+    check_openid,
+    check_optional_text,
+    check_text,
+    refusal,
+)
 from wxmp.api._pages import walk_offsets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable
 
 __all__ = [
     "SubscribeAPI",
@@ -150,7 +160,7 @@ class SubscribeTitlePage:
     """One page of the public library (公共模板标题列表)."""
 
     #: All that there are, on all pages.
-    count: int
+    total: int = attrs.field(metadata=wire("count"))
     #: The entries of this page.
     titles: tuple[SubscribeTitle, ...] = attrs.field(default=(), metadata=wire("data"))
     #: Fields this version does not know.
@@ -177,7 +187,8 @@ class SubscribeKeyword:
 class SubscribeKeywordPage:
     """The keywords of a public template (模板关键词列表). There is one page only."""
 
-    count: int
+    #: All that there are.
+    total: int = attrs.field(metadata=wire("count"))
     keywords: tuple[SubscribeKeyword, ...] = attrs.field(default=(), metadata=wire("data"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
@@ -279,11 +290,13 @@ class SubscribeAPI:
         }
         if not data:
             raise refusal(SEND, "data", DATA_REFUSED, "is empty; a template has at least one keyword to fill")
+        if not isinstance(data, Mapping):
+            raise refusal(SEND, "data", DATA_REFUSED, f"must be a dict of keywords, not {type(data).__name__}")
         payload["data"] = {name: _value(name, value) for name, value in data.items()}
         if page is not None:
             payload["page"] = check_text(SEND, "page", page, errcode=PAGE_REFUSED)
         if miniprogram is not None:
-            check_text(SEND, "miniprogram.appid", miniprogram.appid, errcode=MINI_PROGRAM_REFUSED)
+            _check_program(SEND, miniprogram)
             payload["miniprogram"] = encode(miniprogram)
         if miniprogram_state is not None:
             payload["miniprogram_state"] = _one_of("miniprogram_state", miniprogram_state, STATES)
@@ -293,22 +306,22 @@ class SubscribeAPI:
             payload["client_msg_id"] = check_text(SEND, "client_msg_id", client_msg_id, errcode=PARAMETER_REFUSED)
         await self._call(SEND, json=payload)
 
-    def consent_url(self, redirect_url: str, *, template_id: str, scene: int, reserved: str | None = None) -> str:
+    def consent_url(self, redirect_uri: str, *, template_id: str, scene: int, reserved: str | None = None) -> str:
         """Return the address that asks the user for one message (引导用户授权一次性订阅). Nothing is sent.
 
-        It is for the browser inside WeChat. It comes back to ``redirect_url`` with ``template_id``, ``action``
+        It is for the browser inside WeChat. It comes back to ``redirect_uri`` with ``template_id``, ``action``
         (``confirm`` or ``cancel``), ``scene``, ``reserved``, and with ``openid`` after a confirmation. Then
         :meth:`send_one_time` may send one message of this scene.
 
         Args:
-            redirect_url: Where the browser comes back to. Its host must be registered in the console.
+            redirect_uri: Where the browser comes back to. Its host must be registered in the console.
             template_id: The account's template of one-time subscriptions, which the console shows (一次性订阅消息).
             scene: 0 to 10000: tells your own cases apart.
             reserved: Comes back as it is, at most 128 bytes. Put something in that only this browser's session knows
                 and compare it on return; otherwise others can have their openid taken for this user's.
 
         Raises:
-            ArgumentError: ``redirect_url`` is no web address, ``scene`` not 0 to 10000, ``reserved`` too long (40035),
+            ArgumentError: ``redirect_uri`` is no web address, ``scene`` not 0 to 10000, ``reserved`` too long (40035),
                 or ``template_id`` empty (40037).
 
         Source:
@@ -319,7 +332,7 @@ class SubscribeAPI:
             ("appid", self._call.appid),
             ("scene", _checked_scene(CONSENT_URL, scene)),
             ("template_id", check_text(CONSENT_URL, "template_id", template_id, errcode=UNKNOWN_TEMPLATE)),
-            ("redirect_url", _checked_address(redirect_url)),
+            ("redirect_url", check_address(CONSENT_URL, "redirect_uri", redirect_uri, errcode=PARAMETER_REFUSED)),
         ]
         if reserved:
             text = check_text(CONSENT_URL, "reserved", reserved, errcode=PARAMETER_REFUSED, max_bytes=RESERVED_BYTES)
@@ -365,15 +378,15 @@ class SubscribeAPI:
             "touser": check_openid(SEND_ONE_TIME, openid),
             "template_id": check_text(SEND_ONE_TIME, "template_id", template_id, errcode=UNKNOWN_TEMPLATE),
             "scene": _checked_scene(SEND_ONE_TIME, scene),
-            "title": check_text(SEND_ONE_TIME, "title", title, errcode=TITLE_REFUSED, max_chars=TITLE_CHARS),
+            "title": check_text(SEND_ONE_TIME, "title", title, errcode=TITLE_REFUSED, max_wide=TITLE_CHARS),
         }
         text = content if isinstance(content, SubscribeValue) else SubscribeValue(content)
-        check_text(SEND_ONE_TIME, "content", text.value, errcode=DATA_REFUSED, max_chars=CONTENT_CHARS)
+        check_text(SEND_ONE_TIME, "content", text.value, errcode=DATA_REFUSED, max_wide=CONTENT_CHARS)
         payload["data"] = {"content": encode(text)}
         if url is not None:
-            payload["url"] = url
+            payload["url"] = check_optional_text(SEND_ONE_TIME, "url", url)
         if miniprogram is not None:
-            check_text(SEND_ONE_TIME, "miniprogram.appid", miniprogram.appid, errcode=MINI_PROGRAM_REFUSED)
+            _check_program(SEND_ONE_TIME, miniprogram)
             check_text(SEND_ONE_TIME, "miniprogram.pagepath", miniprogram.pagepath, errcode=MINI_PROGRAM_REFUSED)
             payload["miniprogram"] = encode(miniprogram)
         await self._call(SEND_ONE_TIME, json=payload)
@@ -408,7 +421,7 @@ class SubscribeAPI:
             problem = f"must name {KEYWORDS[0]} to {KEYWORDS[-1]} different keywords"
             raise refusal(ADD_TEMPLATE, "kid_list", KEYWORDS_REFUSED, problem)
         described = check_text(
-            ADD_TEMPLATE, "scene_desc", scene_desc, errcode=SCENE_DESC_REFUSED, max_chars=SCENE_DESC_CHARS
+            ADD_TEMPLATE, "scene_desc", scene_desc, errcode=SCENE_DESC_REFUSED, max_wide=SCENE_DESC_CHARS
         )
         reply = await self._call(ADD_TEMPLATE, json={"tid": number, "kidList": kids, "sceneDesc": described})
         return decode(str, field_of(reply, "priTmplId", ADD_TEMPLATE), endpoint=ADD_TEMPLATE.name)
@@ -436,11 +449,11 @@ class SubscribeAPI:
             GET /wxaapi/newtmpl/getcategory - 订阅通知 / 获取公众号类目
         """
         reply = await self._call(LIST_CATEGORIES)
-        found = field_of(reply, "data", LIST_CATEGORIES)
+        found = _listed(LIST_CATEGORIES, reply)
         return decode(tuple[SubscribeCategory, ...], found, endpoint=LIST_CATEGORIES.name)
 
     async def list_public_titles(
-        self, category_ids: Iterable[int], *, start: int = 0, limit: int = TITLES_PAGE
+        self, category_ids: Iterable[int], *, offset: int = 0, count: int = TITLES_PAGE
     ) -> SubscribeTitlePage:
         """List one page of the public templates of some categories (获取类目下的公共模板).
 
@@ -448,48 +461,45 @@ class SubscribeAPI:
 
         Args:
             category_ids: Of the account's categories (:meth:`list_categories`).
-            start: How many to skip.
-            limit: Entries on the page, at most 30.
+            offset: Entries to leave out, from 0.
+            count: Entries on the page, 1 to 30.
 
         Raises:
-            ArgumentError: No category is given (200018), or one that the account does not have (200019); ``start`` is
-                below 0 (200016), ``limit`` not 1 to 30 (200017).
+            ArgumentError: No category is given (200018), or one that the account does not have (200019); ``offset`` is
+                below 0 (200016), ``count`` not 1 to 30 (200017).
 
         Source:
             GET /wxaapi/newtmpl/getpubtemplatetitles - 订阅通知 / 获取类目下的公共模板
         """
         ids = _joined(category_ids)
-        if start < 0:
-            raise refusal(LIST_PUBLIC_TITLES, "start", START_REFUSED, "must be 0 or more")
-        if not 1 <= limit <= TITLES_PAGE:
-            raise refusal(LIST_PUBLIC_TITLES, "limit", LIMIT_REFUSED, f"must be 1 to {TITLES_PAGE}")
-        return await self._list_titles(ids, start, limit)
+        check_number(LIST_PUBLIC_TITLES, "offset", offset, errcode=START_REFUSED)
+        check_number(LIST_PUBLIC_TITLES, "count", count, errcode=LIMIT_REFUSED, least=1, most=TITLES_PAGE)
+        return await self._list_titles(ids, offset, count)
 
     def iter_public_titles(
-        self, category_ids: Iterable[int], *, start: int = 0
+        self, category_ids: Iterable[int], *, offset: int = 0
     ) -> AsyncGenerator[SubscribeTitle, None]:
         """Iterate over all public templates of some categories, page by page (获取类目下的公共模板).
 
         Args:
             category_ids: Of the account's categories (:meth:`list_categories`).
-            start: How many to skip.
+            offset: Entries to leave out, from 0.
 
         Raises:
-            ArgumentError: No category is given (200018), or one that the account does not have (200019); ``start`` is
+            ArgumentError: No category is given (200018), or one that the account does not have (200019); ``offset`` is
                 below 0 (200016).
 
         Source:
             GET /wxaapi/newtmpl/getpubtemplatetitles - 订阅通知 / 获取类目下的公共模板
         """
         ids = _joined(category_ids)
-        if start < 0:
-            raise refusal(LIST_PUBLIC_TITLES, "start", START_REFUSED, "must be 0 or more")
+        check_number(LIST_PUBLIC_TITLES, "offset", offset, errcode=START_REFUSED)
 
-        async def fetch(offset: int) -> tuple[tuple[SubscribeTitle, ...], int]:
-            page = await self._list_titles(ids, offset, TITLES_PAGE)
-            return page.titles, page.count
+        async def fetch(start: int) -> tuple[tuple[SubscribeTitle, ...], int]:
+            page = await self._list_titles(ids, start, TITLES_PAGE)
+            return page.titles, page.total
 
-        return walk_offsets(fetch, offset=start)
+        return walk_offsets(fetch, offset=offset)
 
     async def list_public_keywords(self, tid: int | str) -> SubscribeKeywordPage:
         """List the keywords of a public template (获取模板中的关键词).
@@ -505,8 +515,11 @@ class SubscribeAPI:
             GET /wxaapi/newtmpl/getpubtemplatekeywords - 订阅通知 / 获取模板中的关键词
         """
         reply = await self._call(LIST_PUBLIC_KEYWORDS, params={"tid": _checked_tid(LIST_PUBLIC_KEYWORDS, tid)})
-        field_of(reply, "data", LIST_PUBLIC_KEYWORDS)
-        return decode(SubscribeKeywordPage, without_verdict(reply), endpoint=LIST_PUBLIC_KEYWORDS.name)
+        found = _listed(LIST_PUBLIC_KEYWORDS, reply)
+        # The number is left out at times.
+        count = len(found) if isinstance(found, list) else 0
+        page = {"count": count, **without_verdict(reply), "data": found}
+        return decode(SubscribeKeywordPage, page, endpoint=LIST_PUBLIC_KEYWORDS.name)
 
     async def list_templates(self) -> tuple[SubscribeTemplate, ...]:
         """List the account's templates (获取私有模板列表).
@@ -518,18 +531,32 @@ class SubscribeAPI:
             GET /wxaapi/newtmpl/gettemplate - 订阅通知 / 获取私有模板列表
         """
         reply = await self._call(LIST_TEMPLATES)
-        found = field_of(reply, "data", LIST_TEMPLATES)
+        found = _listed(LIST_TEMPLATES, reply)
         return decode(tuple[SubscribeTemplate, ...], found, endpoint=LIST_TEMPLATES.name)
 
     async def _list_titles(self, ids: str, start: int, limit: int) -> SubscribeTitlePage:
         reply = await self._call(LIST_PUBLIC_TITLES, params={"ids": ids, "start": start, "limit": limit})
-        # Left out, it would look like the end of the list.
-        field_of(reply, "data", LIST_PUBLIC_TITLES)
-        return decode(SubscribeTitlePage, without_verdict(reply), endpoint=LIST_PUBLIC_TITLES.name)
+        page = decode(SubscribeTitlePage, without_verdict(reply), endpoint=LIST_PUBLIC_TITLES.name)
+        if page.total > start:
+            # Left out before the end, it would look like the end.
+            field_of(reply, "data", LIST_PUBLIC_TITLES)
+        return page
 
 
-def _value(name: str, value: object) -> JsonObject:
+def _listed(endpoint: Endpoint, reply: JsonObject) -> JsonValue:
+    """Return the list of an answer. An answer that says "ok" and nothing else has an empty one.
+
+    Raises:
+        ReplyError: It says neither.
+    """
+    if "data" not in reply and "errcode" not in reply:
+        field_of(reply, "data", endpoint)
+    return reply.get("data")
+
+
+def _value(name: object, value: object) -> JsonObject:
     """Return one entry of ``data``, checked as far as every reading of the rules agrees."""
+    name = check_text(SEND, "data", name, errcode=DATA_REFUSED)
     field = f"data[{name!r}]"
     text = value.value if isinstance(value, SubscribeValue) else value
     if not isinstance(text, str):
@@ -564,35 +591,31 @@ def _checked_scene(endpoint: Endpoint, scene: object) -> str:
     return str(scene)
 
 
-def _checked_address(address: object) -> str:
-    text = check_text(CONSENT_URL, "redirect_url", address, errcode=PARAMETER_REFUSED)
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.netloc or not text.isprintable() or " " in text:
-        problem = "must be the whole address of your page, http:// or https://, not encoded"
-        raise refusal(CONSENT_URL, "redirect_url", PARAMETER_REFUSED, problem)
-    return text
+def _check_program(endpoint: Endpoint, program: object) -> None:
+    if not isinstance(program, SubscribeMiniProgram):
+        problem = f"must be a SubscribeMiniProgram, not {type(program).__name__}"
+        raise refusal(endpoint, "miniprogram", MINI_PROGRAM_REFUSED, problem)
+    check_text(endpoint, "miniprogram.appid", program.appid, errcode=MINI_PROGRAM_REFUSED)
 
 
 def _checked_tid(endpoint: Endpoint, tid: object) -> str:
-    text = str(tid)
-    if isinstance(tid, bool) or not (text.isascii() and text.isdigit()):
-        raise refusal(endpoint, "tid", UNKNOWN_TID, "must be the number of a template of the public library")
-    return text
+    problem = "must be the number of a template of the public library"
+    return check_digits(endpoint, "tid", tid, errcode=UNKNOWN_TID, problem=problem)
 
 
 def _whole_numbers(endpoint: Endpoint, field: str, values: Iterable[object], *, errcode: int) -> tuple[int, ...]:
-    if isinstance(values, str | bytes):
-        raise refusal(endpoint, field, errcode, "is one text; give a list of numbers")
-    numbers: list[int] = []
-    for index, value in enumerate(values):
-        if not isinstance(value, int) or isinstance(value, bool):
-            problem = f"must be a number, not {type(value).__name__}"
-            raise refusal(endpoint, f"{field}[{index}]", errcode, problem)
-        numbers.append(value)
-    return tuple(numbers)
+    return tuple(
+        [
+            check_number(
+                endpoint,
+                f"{field}[{index}]",
+                value,
+                errcode=errcode,
+                problem=f"must be a number of the platform, not {type(value).__name__}",
+            )
+            for index, value in enumerate(check_list(endpoint, field, values, errcode=errcode))
+        ]
+    )
 
 
 def _joined(category_ids: Iterable[int]) -> str:

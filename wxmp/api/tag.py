@@ -9,7 +9,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_openids, check_text, refusal
+from wxmp.api._checks import check_openid, check_openids, check_optional_text, check_text, refusal
 from wxmp.api._pages import OpenidData, in_batches, walk_pages
 from wxmp.errors import api_error
 
@@ -182,7 +182,7 @@ class TagAPI:
             POST /cgi-bin/user/tag/get - 用户标签管理 / 获取标签下粉丝列表
         """
         payload: JsonObject = {"tagid": _known_tag(LIST_MEMBERS, tag_id)}
-        if next_openid:
+        if check_optional_text(LIST_MEMBERS, "next_openid", next_openid):
             payload["next_openid"] = next_openid
         reply = await self._call(LIST_MEMBERS, json=payload)
         return decode(TagMemberPage, without_verdict(reply), endpoint=LIST_MEMBERS.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -12,11 +13,19 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, encode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_text, refusal
+from wxmp.api._checks import (
+    check_digits,
+    check_list,
+    check_number,
+    check_openid,
+    check_optional_text,
+    check_text,
+    refusal,
+)
 from wxmp.errors import ReplyError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
 __all__ = [
     "BlockedMessage",
@@ -214,14 +223,13 @@ class TemplateAPI:
             "template_id": check_text(SEND, "template_id", template_id, errcode=UNKNOWN_TEMPLATE),
         }
         if url is not None:
-            payload["url"] = url
+            payload["url"] = check_optional_text(SEND, "url", url)
         if miniprogram is not None:
-            check_text(SEND, "miniprogram.appid", miniprogram.appid, errcode=MINI_PROGRAM_REFUSED)
-            payload["miniprogram"] = encode(miniprogram)
+            payload["miniprogram"] = _program(miniprogram)
         key = client_msg_id if client_msg_id is not None else secrets.token_hex(CLIENT_MSG_ID_BYTES // 2)
         check_text(SEND, "client_msg_id", key, errcode=PARAMETER_REFUSED, max_bytes=CLIENT_MSG_ID_BYTES)
         payload["client_msg_id"] = key
-        payload["data"] = {name: _value(name, value) for name, value in data.items()}
+        payload["data"] = _values(data)
         reply = await self._call(SEND, json=payload, repeatable=True)
         return decode(TemplateReceipt, {**without_verdict(reply), "client_msg_id": key}, endpoint=SEND.name)
 
@@ -282,9 +290,11 @@ class TemplateAPI:
         short = check_text(ADD, "template_id_short", template_id_short, errcode=UNKNOWN_TEMPLATE)
         payload: JsonObject = {"template_id_short": short}
         if keyword_name_list is not None:
-            if isinstance(keyword_name_list, str):
-                raise refusal(ADD, "keyword_name_list", ARGUMENT_REFUSED, "is one text; put the keyword in a list")
-            payload["keyword_name_list"] = [*keyword_name_list]
+            names = check_list(ADD, "keyword_name_list", keyword_name_list, errcode=ARGUMENT_REFUSED)
+            payload["keyword_name_list"] = [
+                check_text(ADD, f"keyword_name_list[{index}]", name, errcode=ARGUMENT_REFUSED)
+                for index, name in enumerate(names)
+            ]
         reply = await self._call(ADD, json=payload)
         return decode(str, field_of(reply, "template_id", ADD), endpoint=ADD.name)
 
@@ -310,7 +320,7 @@ class TemplateAPI:
         await self._call(DELETE, json={"template_id": known})
 
     async def list_blocked(
-        self, msg_id: int | str, *, largest_id: int = 0, limit: int = BLOCKED_PAGE
+        self, msg_id: int | str, *, largest_id: int = 0, count: int = BLOCKED_PAGE
     ) -> tuple[BlockedMessage, ...]:
         """List one page of messages that the platform blocked (查询被拦截的模板消息).
 
@@ -319,22 +329,26 @@ class TemplateAPI:
         Args:
             msg_id: The message, as the receipt of its send names it.
             largest_id: The largest ``record_id`` of the page before; 0 begins at the top.
-            limit: Entries on the page, at most 100.
+            count: Entries on the page, 1 to 100.
 
         Raises:
-            ArgumentError: ``limit`` is not 1 to 100 (40097).
+            ArgumentError: ``count`` is not 1 to 100 (40097).
 
         Source:
             POST /wxa/sec/queryblocktmplmsg - 模板消息 / 查询被拦截的模板消息
         """
-        if not 1 <= limit <= BLOCKED_PAGE:
-            raise refusal(LIST_BLOCKED, "limit", ARGUMENT_REFUSED, f"must be 1 to {BLOCKED_PAGE}")
-        if largest_id < 0:
-            raise refusal(LIST_BLOCKED, "largest_id", ARGUMENT_REFUSED, "must be 0 or a record_id")
-        number = check_text(LIST_BLOCKED, "msg_id", str(msg_id), errcode=ARGUMENT_REFUSED)
-        payload = {"tmpl_msg_id": number, "largest_id": largest_id, "limit": limit}
+        problem = f"must be 1 to {BLOCKED_PAGE}"
+        check_number(
+            LIST_BLOCKED, "count", count, errcode=ARGUMENT_REFUSED, problem=problem, least=1, most=BLOCKED_PAGE
+        )
+        problem = "must be 0 or a record_id"
+        check_number(LIST_BLOCKED, "largest_id", largest_id, errcode=ARGUMENT_REFUSED, problem=problem)
+        problem = "must be the msg_id of a receipt"
+        number = check_digits(LIST_BLOCKED, "msg_id", msg_id, errcode=ARGUMENT_REFUSED, problem=problem)
+        payload = {"tmpl_msg_id": number, "largest_id": largest_id, "limit": count}
         reply = await self._call(LIST_BLOCKED, json=payload)
-        found = field_of(reply, "msginfo", LIST_BLOCKED)
+        # An answer that says "ok" and nothing else has no records.
+        found = reply.get("msginfo") if "errcode" in reply else field_of(reply, "msginfo", LIST_BLOCKED)
         # The documentation shows one object where there can be several records.
         if isinstance(found, dict):
             found = [found] if found else []
@@ -362,7 +376,25 @@ class TemplateAPI:
             cursor = largest
 
 
-def _value(name: str, value: object) -> JsonObject:
+def _program(program: object) -> JsonObject:
+    if not isinstance(program, TemplateMiniProgram):
+        problem = f"must be a TemplateMiniProgram, not {type(program).__name__}"
+        raise refusal(SEND, "miniprogram", MINI_PROGRAM_REFUSED, problem)
+    check_text(SEND, "miniprogram.appid", program.appid, errcode=MINI_PROGRAM_REFUSED)
+    if program.pagepath is not None:
+        check_optional_text(SEND, "miniprogram.pagepath", program.pagepath)
+    wired: JsonObject = encode(program)
+    return wired
+
+
+def _values(data: object) -> JsonObject:
+    if not isinstance(data, Mapping):
+        raise refusal(SEND, "data", DATA_REFUSED, f"must be a dict of keywords, not {type(data).__name__}")
+    return {name: _value(name, value) for name, value in data.items()}
+
+
+def _value(name: object, value: object) -> JsonObject:
+    check_text(SEND, "data", name, errcode=DATA_REFUSED)
     if isinstance(value, str):
         return {"value": value}
     if isinstance(value, TemplateValue) and isinstance(value.value, str):
@@ -373,7 +405,7 @@ def _value(name: str, value: object) -> JsonObject:
 
 
 def _industry(field: str, code: int | str) -> str:
-    text = str(code)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= LAST_INDUSTRY):
-        raise refusal(SET_INDUSTRY, field, INDUSTRY_REFUSED, f"must be an industry code from 1 to {LAST_INDUSTRY}")
+    problem = f"must be an industry code from 1 to {LAST_INDUSTRY}"
+    text = check_digits(SET_INDUSTRY, field, code, errcode=INDUSTRY_REFUSED, problem=problem)
+    check_number(SET_INDUSTRY, field, int(text), errcode=INDUSTRY_REFUSED, problem=problem, least=1, most=LAST_INDUSTRY)
     return text

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from wxmp._caller import Caller, Endpoint
     from wxmp._wire import JsonObject
 
-__all__ = ["FileSource", "Progress", "UploadRule", "send_file"]
+__all__ = ["FileSource", "Progress", "UploadRule", "rule_of", "send_file"]
 
 #: A path, the bytes themselves, or an asynchronous iterator of bytes.
 FileSource = str | os.PathLike[str] | bytes | AsyncIterable[bytes]
@@ -43,6 +43,14 @@ PIECE: Final = 1 << 18
 #: Bytes that are enough to know a format by.
 HEAD: Final = 32
 
+MIB: Final = 1 << 20
+
+KIND_REFUSED: Final = 40004
+TYPE_REFUSED: Final = 40005
+IMAGE_SIZE: Final = 40009
+VOICE_SIZE: Final = 40010
+VIDEO_SIZE: Final = 40011
+THUMB_SIZE: Final = 40012
 EMPTY: Final = 44001
 
 USED_UP: Final = (
@@ -111,6 +119,23 @@ class UploadRule:
     #: The platform's codes for another format, and for a size it refuses.
     type_refused: int
     size_refused: int
+
+
+#: What temporary and permanent material have in common.
+VIDEO: Final = UploadRule(("mp4",), 10 * MIB, type_refused=TYPE_REFUSED, size_refused=VIDEO_SIZE)
+THUMB: Final = UploadRule(("jpg", "jpeg"), 64 * 1024, type_refused=TYPE_REFUSED, size_refused=THUMB_SIZE)
+
+
+def rule_of(endpoint: Endpoint, rules: Mapping[str, UploadRule], kind: object) -> UploadRule:
+    """Return what is demanded of a kind of file.
+
+    Raises:
+        ArgumentError: There is no such kind (40004).
+    """
+    rule = rules.get(kind) if isinstance(kind, str) else None
+    if rule is None:
+        raise refusal(endpoint, "type", KIND_REFUSED, f"must be one of {', '.join(rules)}")
+    return rule
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_openids, check_text, refusal
+from wxmp.api._checks import check_openid, check_openids, check_optional_text, check_text, refusal
 from wxmp.api._pages import OpenidData, OpenidPage, in_batches, walk_pages
 
 if TYPE_CHECKING:
@@ -204,7 +204,9 @@ class UserAPI:
         Source:
             GET /cgi-bin/user/get - 用户管理 / 获取用户列表
         """
-        reply = await self._call(LIST, params={"next_openid": next_openid or None})
+        reply = await self._call(
+            LIST, params={"next_openid": check_optional_text(LIST, "next_openid", next_openid) or None}
+        )
         return decode(OpenidPage, without_verdict(reply), endpoint=LIST.name)
 
     def iter_followers(self, *, next_openid: str = "") -> AsyncGenerator[str, None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wxmp import ArgumentError, NotAuthorizedError, NotFoundError, RateLimitError
-from wxmp.api.ai import Crop, IDCardSide, ImageSize
+from wxmp.api.ai import CropBox, IDCardSide, ImageSize
 from wxmp.simulator import formats, library
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ async def test_crops(wx_sim: WxSim) -> None:
     ai = wx_sim.client().ai
     near = await ai.smart_crop(JPEG, ratios=[1, 2])
     far = await ai.smart_crop(img_url=ELSEWHERE, ratios=[1, 2])
-    assert near.crops == (Crop(0, 0, 64, 64), Crop(0, 16, 64, 48))
-    assert far.crops == (Crop(180, 0, 900, 720), Crop(0, 90, 1080, 630))
+    assert near.crops == (CropBox(0, 0, 64, 64), CropBox(0, 16, 64, 48))
+    assert far.crops == (CropBox(180, 0, 900, 720), CropBox(0, 90, 1080, 630))
 
 
 async def test_an_enlarged_picture_is_a_material(wx_sim: WxSim) -> None:
@@ -128,7 +128,7 @@ async def test_an_account_that_may_not(wx_sim: WxSim) -> None:
     ai = wx_sim.client().ai
     with pytest.raises(NotAuthorizedError):
         await ai.ocr_text(JPEG)
-    assert (await ai.translate("茶", lfrom="zh_CN", lto="en_US")).to_content == "[en_US] 茶"
+    assert (await ai.translate("茶", from_lang="zh_CN", to_lang="en_US")).to_content == "[en_US] 茶"
 
 
 async def test_speech_to_text(wx_sim: WxSim) -> None:
@@ -145,5 +145,5 @@ async def test_speech_to_text(wx_sim: WxSim) -> None:
 @pytest.mark.parametrize("content", ["茶" * 200, 'say "hi"\n\\u4f60', "<茶>"])
 async def test_translation(wx_sim: WxSim, content: str) -> None:
     """A text arrives as it is, up to its last byte."""
-    found = await wx_sim.client().ai.translate(content, lfrom="en_US", lto="zh_CN")
+    found = await wx_sim.client().ai.translate(content, from_lang="en_US", to_lang="zh_CN")
     assert (found.from_content, found.to_content) == (content, f"[zh_CN] {content}")

@@ -34,7 +34,7 @@ class Shown:
 
     async def listed(self) -> tuple[Comment, ...]:
         """Return the comments."""
-        return (await self.client.comment.list(self.msg_data_id, index=1)).comment
+        return (await self.client.comment.list(self.msg_data_id, index=1)).comments
 
 
 @pytest.fixture
@@ -136,8 +136,8 @@ async def test_a_long_list(wx_sim: WxSim, shown: Shown) -> None:
     found = shown.client.comment.iter_comments(shown.msg_data_id, index=1)
     assert [comment.user_comment_id async for comment in found] == written
     assert wx_sim.calls("/cgi-bin/comment/list") == 3
-    page = await shown.client.comment.list(shown.msg_data_id, index=1, begin=98)
-    assert (page.total, len(page.comment), page.extra) == (100, 2, {})
+    page = await shown.client.comment.list(shown.msg_data_id, index=1, offset=98)
+    assert (page.total, len(page.comments), page.extra) == (100, 2, {})
 
 
 @pytest.mark.parametrize("call", ["delete", "reply", "delete_reply"])
@@ -197,7 +197,7 @@ async def test_an_account_without_comments(wx_sim: WxSim, shown: Shown) -> None:
 
 async def test_an_article_that_the_platform_banned(wx_sim: WxSim, shown: Shown) -> None:
     """Its comments cannot be opened (88002)."""
-    (found, *_) = (await shown.client.publish.list()).item
+    (found, *_) = (await shown.client.publish.list()).publications
     library.ban(wx_sim.account, found.article_id)
     with pytest.raises(NotAuthorizedError) as caught:
         await shown.client.comment.open(shown.msg_data_id, index=1)

@@ -96,7 +96,7 @@ FITS: dict[str, Any] = {
     "content_source_url": "https://a.example/".ljust(1024, "x"),
 }
 TOO_MUCH: dict[str, tuple[int, Any]] = {
-    "title": (45003, "字" * 33),
+    "title": (45003, "字" * 65),
     "author": (45110, "字" * 17),
     "digest": (45004, "字" * 129),
     "content": (45002, "字" * 20_000),
@@ -128,13 +128,14 @@ async def test_both_sides_refuse_with_one_code(wx_sim: WxSim, picture: str, fiel
 
 
 async def test_eight_articles_and_no_more(wx_sim: WxSim, picture: str) -> None:
-    """Eight articles fit; nine are refused before sending."""
+    """Eight articles fit; nine are refused (45008)."""
     client = wx_sim.client()
     articles = [Article(str(number), "正文", picture) for number in range(9)]
     media_id = await client.draft.add(articles[:8])
     assert [item.title for item in (await client.draft.get(media_id)).news_item] == list("01234567")
-    with pytest.raises(ArgumentError):
+    with pytest.raises(ArgumentError) as caught:
         await client.draft.add(articles)
+    assert caught.value.errcode == 45008
     assert await client.draft.count() == 1
 
 
@@ -184,8 +185,8 @@ async def test_a_long_list(wx_sim: WxSim, picture: str) -> None:
     assert {item.content for draft in found for item in draft.content.news_item} == {None}
     assert wx_sim.calls("/cgi-bin/draft/batchget") == 3
     page = await client.draft.list(offset=40)
-    assert (page.total_count, page.item_count, len(page.item), page.extra) == (45, 5, 5, {})
-    assert {item.content for draft in page.item for item in draft.content.news_item} == {"正文"}
+    assert (page.total, page.count, len(page.drafts), page.extra) == (45, 5, 5, {})
+    assert {item.content for draft in page.drafts for item in draft.content.news_item} == {"正文"}
 
 
 async def test_a_draft_whose_making_is_unknown(wx_sim: WxSim, picture: str) -> None:
@@ -210,7 +211,7 @@ async def test_a_deletion_whose_end_is_unknown(wx_sim: WxSim, picture: str) -> N
 async def test_the_draft_box_is_on(wx_sim: WxSim) -> None:
     """It cannot be off, whether one asks or turns it on; the platform hints that nobody needs to."""
     client = wx_sim.client()
-    assert await client.draft.switch(checkonly=True) is True
+    assert await client.draft.switch(check_only=True) is True
     assert await client.draft.switch() is True
     assert {finding["code"] for finding in wx_sim.findings} == {"deprecated_endpoint"}
 

@@ -68,7 +68,7 @@ async def test_the_life_of_an_agent(wx_sim: WxSim) -> None:
     await client.kf.update_account(ANNA, nickname="小安")
     await client.kf.upload_avatar(ANNA, sample("image", "a"))
     (agent,) = await client.kf.list_accounts()
-    assert (agent.kf_account, agent.kf_nick, agent.kf_id) == (ANNA, "小安", "1001")
+    assert (agent.kf_account, agent.nickname, agent.kf_id) == (ANNA, "小安", "1001")
     assert agent.kf_headimgurl.startswith("http://mmbiz.qpic.cn/")
     assert (agent.kf_wx, agent.invite_wx, agent.invite_status, agent.invite_expire_time) == ("", "", "", None)
     assert agent.extra == {}
@@ -113,7 +113,7 @@ async def test_add_over_a_broken_connection(wx_sim: WxSim) -> None:
     await client.kf.add_account(ANNA, nickname="安娜")
     assert wx_sim.calls(ADD) == 2
     (agent,) = await client.kf.list_accounts()
-    assert agent.kf_nick == "安娜"
+    assert agent.nickname == "安娜"
 
 
 async def test_add_over_a_broken_connection_of_a_taken_name(wx_sim: WxSim) -> None:
@@ -311,17 +311,17 @@ async def test_a_lost_answer_of_create_session(wx_sim: WxSim) -> None:
 async def test_the_queue(wx_sim: WxSim) -> None:
     """Who waits longest stands first, a hundred are shown, and all are counted."""
     client = wx_sim.client()
-    assert (await client.kf.list_waiting()).count == 0
+    assert (await client.kf.list_waiting()).total == 0
     openids, started = wx_sim.world.create_followers(101), now(wx_sim)
     for openid in openids:
         wx_sim.account.staff.waiting[openid] = wx_sim.clock.now()
         wx_sim.clock.advance(1)
     waiting = await client.kf.list_waiting()
-    assert waiting.count == 101
-    assert [user.openid for user in waiting.waitcaselist] == openids[:100]
-    assert waiting.waitcaselist[0].latest_time == started
-    assert waiting.waitcaselist[99].latest_time == started + timedelta(seconds=99)
-    assert waiting.extra == waiting.waitcaselist[0].extra == {}
+    assert waiting.total == 101
+    assert [user.openid for user in waiting.users] == openids[:100]
+    assert waiting.users[0].latest_time == started
+    assert waiting.users[99].latest_time == started + timedelta(seconds=99)
+    assert waiting.extra == waiting.users[0].extra == {}
 
 
 # --- the record -------------------------------------------------------------------------------------------------------
@@ -338,14 +338,14 @@ async def test_what_is_said_is_recorded(wx_sim: WxSim) -> None:
     alice.send_image()
     staff.say(wx_sim.world, wx_sim.account, alice.openid, "hi there")
     page = await client.kf.list_messages(begin, now(wx_sim))
-    assert [(one.opercode, one.text, one.sent_at) for one in page.recordlist] == [
+    assert [(one.opercode, one.text, one.sent_at) for one in page.messages] == [
         (KfOpercode.RECEIVED, "hello", begin),
         (KfOpercode.RECEIVED, "[图片]", begin + timedelta(seconds=7)),
         (KfOpercode.SENT, "hi there", begin + timedelta(seconds=7)),
     ]
-    assert {(one.openid, one.worker) for one in page.recordlist} == {(alice.openid, ANNA)}
-    assert page.number == 3
-    assert page.extra == page.recordlist[0].extra == {}
+    assert {(one.openid, one.kf_account) for one in page.messages} == {(alice.openid, ANNA)}
+    assert page.count == 3
+    assert page.extra == page.messages[0].extra == {}
 
 
 @pytest.mark.wx_sim(policy=LONG_SESSIONS)
@@ -363,14 +363,14 @@ async def test_a_record_of_many_days(wx_sim: WxSim, number: int) -> None:
         alice.say("ok")
     found = [
         int((message.sent_at - begin).total_seconds())
-        async for message in client.kf.iter_messages(begin, begin + timedelta(days=3, seconds=5), number=number)
+        async for message in client.kf.iter_messages(begin, begin + timedelta(days=3, seconds=5), count=number)
     ]
     assert found == seconds[:-1]
     pieces = [
         int((message.sent_at - begin).total_seconds())
         for day in range(4)
         async for message in client.kf.iter_messages(
-            begin + timedelta(days=day), begin + timedelta(days=day + 1), number=number
+            begin + timedelta(days=day), begin + timedelta(days=day + 1), count=number
         )
     ]
     assert pieces == seconds
@@ -388,10 +388,10 @@ async def test_a_month_is_asked_for_day_by_day(wx_sim: WxSim) -> None:
 async def test_limits_are_the_same_on_both_sides(wx_sim: WxSim) -> None:
     """A day and ten thousand records pass; more is refused before sending."""
     client, end = wx_sim.client(), now(wx_sim)
-    await client.kf.list_messages(end - timedelta(days=1), end, number=10_000)
+    await client.kf.list_messages(end - timedelta(days=1), end, count=10_000)
     with pytest.raises(ArgumentError) as span:
         await client.kf.list_messages(end - timedelta(days=1, seconds=1), end)
     with pytest.raises(ArgumentError) as size:
-        await client.kf.list_messages(end, end, number=10_001)
+        await client.kf.list_messages(end, end, count=10_001)
     assert (span.value.errcode, size.value.errcode) == (65417, 65416)
     assert wx_sim.calls(RECORDS) == 1

@@ -16,7 +16,7 @@ from wxmp.api.mass import (
     MassImages,
     MassNews,
     MassSpeed,
-    MassState,
+    MassStatus,
     MassText,
     MassVideo,
     MassVoice,
@@ -96,10 +96,10 @@ async def test_everybody_gets_a_text_and_the_report_follows(wx_sim: WxSim) -> No
     receipt = await mass.send_all("大家好", is_to_all=True)
     assert receipt.msg_id is not None
     assert (receipt.msg_data_id, receipt.duplicate, receipt.confirmed, receipt.extra) == (None, False, True, {})
-    assert (await mass.get_status(receipt.msg_id)).msg_status is MassState.SENDING
+    assert (await mass.get_status(receipt.msg_id)).msg_status is MassStatus.SENDING
     wx_sim.clock.advance(10)
     await wx_sim.settled()
-    assert (await mass.get_status(receipt.msg_id)).msg_status is MassState.SEND_SUCCESS
+    assert (await mass.get_status(receipt.msg_id)).msg_status is MassStatus.SEND_SUCCESS
     assert readers(wx_sim) == fans(wx_sim)
     (report,) = reports
     assert (report.msg_id, report.ok, report.sent_count) == (receipt.msg_id, True, 4)
@@ -238,7 +238,7 @@ async def test_four_a_month(wx_sim: WxSim) -> None:
     receipt = await mass.send(fans(wx_sim), "the fifth")
     wx_sim.clock.advance(10)
     assert receipt.msg_id is not None
-    assert (await mass.get_status(receipt.msg_id)).msg_status is MassState.SEND_FAIL
+    assert (await mass.get_status(receipt.msg_id)).msg_status is MassStatus.SEND_FAIL
     assert len(readers(wx_sim)) == 16
 
 
@@ -273,7 +273,7 @@ async def test_every_kind_arrives(wx_sim: WxSim, kind: str) -> None:
     receipt = await mass.send(fans(wx_sim), messages[kind])
     wx_sim.clock.advance(10)
     assert receipt.msg_id is not None
-    assert (await mass.get_status(receipt.msg_id)).msg_status is MassState.SEND_SUCCESS
+    assert (await mass.get_status(receipt.msg_id)).msg_status is MassStatus.SEND_SUCCESS
     assert readers(wx_sim) == [fans(wx_sim)[0], *fans(wx_sim)]
 
 
@@ -304,12 +304,12 @@ async def test_articles_are_sent_and_withdrawn(wx_sim: WxSim) -> None:
     with pytest.raises(APIError) as early:
         await mass.delete(receipt.msg_id)
     wx_sim.clock.advance(10)
-    await mass.delete(receipt.msg_id, article_idx=1)
-    assert (await mass.get_status(receipt.msg_id)).msg_status is MassState.SEND_SUCCESS
+    await mass.delete(receipt.msg_id, index=1)
+    assert (await mass.get_status(receipt.msg_id)).msg_status is MassStatus.SEND_SUCCESS
     with pytest.raises(ArgumentError) as beyond:
-        await mass.delete(receipt.msg_id, article_idx=3)
+        await mass.delete(receipt.msg_id, index=3)
     await mass.delete(receipt.msg_id)
-    assert (await mass.get_status(receipt.msg_id)).msg_status is MassState.DELETE
+    assert (await mass.get_status(receipt.msg_id)).msg_status is MassStatus.DELETE
     with pytest.raises(APIError) as late:
         await mass.delete(receipt.msg_id)
     assert [caught.value.errcode for caught in (early, beyond, late)] == [40065, 40060, 40065]
@@ -323,18 +323,18 @@ async def test_an_article_is_withdrawn_by_its_address(wx_sim: WxSim) -> None:
     (task,) = wx_sim.account.outreach.broadcasts.values()
     await mass.delete(url=task.urls[0])
     assert receipt.msg_id is not None
-    assert (await mass.get_status(receipt.msg_id)).msg_status is MassState.DELETE
+    assert (await mass.get_status(receipt.msg_id)).msg_status is MassStatus.DELETE
 
 
-@pytest.mark.parametrize("article_idx", [None, 1])
-async def test_a_withdrawal_whose_answer_is_lost(wx_sim: WxSim, article_idx: int | None) -> None:
+@pytest.mark.parametrize("index", [None, 1])
+async def test_a_withdrawal_whose_answer_is_lost(wx_sim: WxSim, index: int | None) -> None:
     """The repeat is told 40065, the state says why, and that is a success."""
     mass = wx_sim.client().mass
     receipt = await mass.send(fans(wx_sim), MassNews(await drafted(wx_sim, "一", "二")))
     wx_sim.clock.advance(10)
     wx_sim.faults.add("reset_after", path=DELETE, times=1)
     assert receipt.msg_id is not None
-    await mass.delete(receipt.msg_id, article_idx=article_idx)
+    await mass.delete(receipt.msg_id, index=index)
     assert wx_sim.calls(DELETE) == 2
 
 
@@ -358,10 +358,10 @@ async def test_previews(wx_sim: WxSim) -> None:
     mass, openid = wx_sim.client().mass, fans(wx_sim)[0]
     name = wx_sim.world.person_of(wx_sim.account.users[openid]).wechat_id
     await mass.preview("one", openid=openid)
-    await mass.preview("two", towxname=name)
+    await mass.preview("two", wechat_id=name)
     assert readers(wx_sim) == [openid, openid]
     with pytest.raises(ArgumentError) as stranger:
-        await mass.preview("three", towxname="nobody-of-this-name")
+        await mass.preview("three", wechat_id="nobody-of-this-name")
     alice = wx_sim.user("alice")
     alice.follow()
     alice.unfollow()

@@ -9,6 +9,7 @@ import pytest
 from tests.api.test_uploads import pieces
 from wxmp import ArgumentError, NotAuthorizedError, NotFoundError, RateLimitError
 from wxmp._request import FilePart
+from wxmp.api.custom import CustomImage
 from wxmp.errors import ReplyError
 from wxmp.simulator import formats
 from wxmp.simulator.formats import sample
@@ -70,12 +71,12 @@ async def test_a_picture_reaches_a_user(wx_sim: WxSim) -> None:
     alice.follow()
     uploaded = await client.media.upload(CONTENTS["image"], type="image")
     for _ in range(2):
-        await client.custom.send(alice.openid, ImageContent(uploaded.media_id))
+        await client.custom.send(alice.openid, CustomImage(uploaded.media_id))
     assert [line.kind for line in alice.replies] == ["image", "image"]
     wx_sim.clock.advance(3 * DAY)
     alice.say("hello")
     with pytest.raises(NotFoundError) as caught:
-        await client.custom.send(alice.openid, ImageContent(uploaded.media_id))
+        await client.custom.send(alice.openid, CustomImage(uploaded.media_id))
     assert caught.value.errcode == 40007
 
 
@@ -194,7 +195,7 @@ async def test_the_token_dies_on_the_way(wx_sim: WxSim, tmp_path: Path) -> None:
 
 async def test_the_day_is_used_up(wx_sim: WxSim) -> None:
     """A used-up day is raised at once."""
-    wx_sim.faults.add("quota", UPLOAD)
+    wx_sim.faults.add("errcode", UPLOAD, errcode=45009)
     with pytest.raises(RateLimitError) as caught:
         await wx_sim.client().media.upload(CONTENTS["image"], type="image")
     assert (caught.value.scope, wx_sim.calls(UPLOAD)) == ("day", 1)
@@ -206,3 +207,14 @@ async def test_the_answer_is_lost(wx_sim: WxSim) -> None:
     uploaded = await wx_sim.client().media.upload(CONTENTS["image"], type="image")
     assert (await wx_sim.client().media.get(uploaded.media_id)).content == CONTENTS["image"]
     assert (wx_sim.calls(UPLOAD), len(wx_sim.account.library.temporary)) == (2, 2)
+
+
+@pytest.mark.parametrize("effect", ["busy", "content_type", "reset_after", "empty", "not_json"])
+async def test_a_bad_moment(wx_sim: WxSim, tmp_path: Path, effect: Any) -> None:
+    """Whatever goes wrong once with a download, the file comes, whole, into its place."""
+    client = wx_sim.client()
+    uploaded = await client.media.upload(CONTENTS["image"], type="image")
+    wx_sim.faults.add(effect, GET, times=1)
+    await client.media.get(uploaded.media_id, to=tmp_path / "a.jpg")
+    assert (tmp_path / "a.jpg").read_bytes() == CONTENTS["image"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]

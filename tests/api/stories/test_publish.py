@@ -68,7 +68,7 @@ async def test_from_the_draft_to_the_reader(
     job = await client.publish.get_status(receipt.publish_id)
     assert (job.publish_status, job.publish_id, job.fail_idx) == (PublishStatus.DONE, receipt.publish_id, ())
     assert job.article_detail is not None
-    assert [(link.idx, link.article_url) for link in job.article_detail.item] == [*enumerate(job.article_urls, 1)]
+    assert [(link.idx, link.article_url) for link in job.article_detail.items] == [*enumerate(job.article_urls, 1)]
     reader = wx_sim.user("reader")
     assert [reader.read(url).title for url in job.article_urls] == ["甲", "乙"]
     with pytest.raises(NotFoundError):
@@ -203,13 +203,13 @@ async def test_who_may_publish(wx_sim: WxSim, client: Client, write: Callable[..
 async def test_a_long_list(wx_sim: WxSim, client: Client, publish: Callable[..., Awaitable[str]]) -> None:
     """21 publications come in two pages, each once, without their contents where they are not wanted."""
     published = {await publish(str(number)) for number in range(21)}
-    found = [each async for each in client.publish.iter_articles(no_content=True)]
+    found = [each async for each in client.publish.iter_publications(no_content=True)]
     assert (len(found), {each.article_id for each in found}) == (21, published)
     assert {item.content for each in found for item in each.content.news_item} == {None}
     assert wx_sim.calls("/cgi-bin/freepublish/batchget") == 2
     page = await client.publish.list(offset=20)
-    assert (page.total_count, page.item_count, len(page.item), page.extra) == (21, 1, 1, {})
-    assert [item.content for item in page.item[0].content.news_item] == ["<p>正文</p>"]
+    assert (page.total, page.count, len(page.publications), page.extra) == (21, 1, 1, {})
+    assert [item.content for item in page.publications[0].content.news_item] == ["<p>正文</p>"]
 
 
 async def test_a_job_whose_beginning_is_unknown(
@@ -221,5 +221,5 @@ async def test_a_job_whose_beginning_is_unknown(
     with pytest.raises(TransportError):
         await client.publish.submit(media_id)
     wx_sim.world.advance(A_WHILE)
-    assert (await client.publish.list()).total_count == 1
+    assert (await client.publish.list()).total == 1
     assert wx_sim.calls("/cgi-bin/freepublish/submit") == 1

@@ -54,9 +54,9 @@ async def test_the_way_from_a_category_to_a_template(wx_sim: WxSim) -> None:
     assert categories[0] == SubscribeCategory(307, "线下超市")
     page = await subscribe.list_public_titles([categories[0].category_id])
     (title,) = page.titles
-    assert (page.count, title.type, title.category_id, title.extra) == (1, SubscribeType.ONE_TIME, 307, {})
+    assert (page.total, title.type, title.category_id, title.extra) == (1, SubscribeType.ONE_TIME, 307, {})
     keywords = await subscribe.list_public_keywords(title.tid)
-    assert keywords.count == len(keywords.keywords) == 6
+    assert keywords.total == len(keywords.keywords) == 6
     chosen = [keyword for keyword in keywords.keywords if keyword.rule in ("thing", "amount")]
     made = await subscribe.add_template(title.tid, kid_list=[k.kid for k in chosen], scene_desc="付款之后")
     (own,) = await subscribe.list_templates()
@@ -85,11 +85,11 @@ async def test_all_titles_of_all_categories(wx_sim: WxSim) -> None:
     subscribe = wx_sim.client().subscribe
     ids = [category.category_id for category in await subscribe.list_categories()]
     walked = [title.tid async for title in subscribe.iter_public_titles(ids)]
-    paged = [(await subscribe.list_public_titles(ids, start=n, limit=1)).titles[0].tid for n in range(len(walked))]
+    paged = [(await subscribe.list_public_titles(ids, offset=n, count=1)).titles[0].tid for n in range(len(walked))]
     assert walked == paged
     assert len(walked) == 4
-    assert [title.tid async for title in subscribe.iter_public_titles(ids, start=3)] == walked[3:]
-    assert (await subscribe.list_public_titles(ids, start=4)).titles == ()
+    assert [title.tid async for title in subscribe.iter_public_titles(ids, offset=3)] == walked[3:]
+    assert (await subscribe.list_public_titles(ids, offset=4)).titles == ()
 
 
 async def test_a_category_of_somebody_else(wx_sim: WxSim) -> None:

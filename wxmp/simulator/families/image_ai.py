@@ -315,6 +315,8 @@ def nothing(call: Call, seen: Seen) -> bool:
 def crop(call: Call) -> JsonObject:
     """Suggest crops: the largest in the middle, one for each ratio."""
     seen = look(call)
+    if call.query("img_url") and call.request.content_type.lower().startswith("multipart/"):
+        call.form = parse_form(call.request.body, call.request.content_type)  # the official example: no file in it
     given = call.form.fields.get("ratios") or json_field(call.request.body, "ratios") or call.query("ratios")
     wanted = [ratio_of(part) for part in given.split(",")] if given else [1.0]
     if len(wanted) > call.world.policy.ai_ratios:
