@@ -46,7 +46,8 @@ what goes over the wire, and what is read from the answer, field by field with a
 (`tests/api/test_every_endpoint.py`, `tests/api/endpoints.toml`).
 
 - **call** is an attribute of the client: `await client.menu.create(...)`. In brackets what shares the endpoint: an
-  iterator over all pages (`async for`), a stream (`async with`), or the bare address.
+  iterator over all pages (`async for`), a stream (`async with`), or the bare address. The records of a family are in
+  the module of its name, `from wxmp.api.menu import MenuButton`; those of articles in `wxmp.api.articles`.
 - **who** may call it; others get 48001 (`NotAuthorizedError`). "Verified" is an account of either kind that is
   verified (已认证).
 - **again**: whether a call is repeated by itself when nobody knows if it arrived. "By key": each call carries a

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from wxmp._redact import Secret
     from wxmp._request import FilePart
     from wxmp._transport import Transport, WireStream
-    from wxmp._wire import JsonObject
+    from wxmp._wire import JsonObject, JsonValue
     from wxmp.retry import RetryPolicy
 
 __all__ = ["Arrival", "Caller", "Endpoint", "Tokens"]
@@ -387,12 +387,16 @@ class Caller:
         payload = loads(reply.content, endpoint=endpoint.name, mask=lambda text: _mask(text, credentials))
         errcode = payload.get("errcode")
         if errcode in (None, 0):
+            if "base_resp" in payload:  # a few endpoints say there what the others say above
+                _mask_words(payload["base_resp"], "err_msg", credentials)
             return payload
         number = _number(errcode)
         if number is None:
             raise ReplyError("errcode is not a number", endpoint=endpoint.name)
         if number == 0 or number in call.accepted:
             payload["errcode"] = number
+            # A family can still make an error of it.
+            _mask_words(payload, "errmsg", credentials)
             return payload
         errmsg = _mask(str(payload.get("errmsg") or ""), credentials)
         raise api_error(number, errmsg, endpoint=endpoint.name, token_request=endpoint.issues_tokens)
@@ -484,6 +488,11 @@ def _number(errcode: object) -> int | None:
 def _mask(text: str, credentials: Credentials | None) -> str:
     """Answers can echo what was sent, credentials included."""
     return text if credentials is None else scrub(text, credentials.values())
+
+
+def _mask_words(verdict: JsonValue, name: str, credentials: Credentials | None) -> None:
+    if isinstance(verdict, dict) and name in verdict:
+        verdict[name] = _mask(str(verdict[name] or ""), credentials)
 
 
 class _Read(Protocol[S_contra, R_co]):

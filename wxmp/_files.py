@@ -25,12 +25,14 @@ def target_path(to: str | os.PathLike[str]) -> Path:
     """Return ``to`` as a path that a file can be written to.
 
     Raises:
-        ConfigError: It is no path, its folder is not there, or it is a folder itself.
+        ConfigError: It is no path, its folder is not there, or it is a folder itself, a device or the like.
     """
     try:
         target = Path(to)
         os.fsencode(target)
         in_folder, is_folder = target.parent.is_dir(), target.is_dir()
+        # A device would be replaced by a file, for everybody on the machine.
+        is_other = not is_folder and target.exists() and not target.is_file()
     except (TypeError, UnicodeEncodeError):
         raise ConfigError("to must be a path", field="to") from None
     except OSError as error:  # too long a name, for example
@@ -39,6 +41,8 @@ def target_path(to: str | os.PathLike[str]) -> Path:
         raise ConfigError("to must be a path in a folder that exists", field="to")
     if is_folder:
         raise ConfigError("to is a folder: name the file in it", field="to")
+    if is_other:
+        raise ConfigError("to is no file but a device, a pipe or the like", field="to")
     return target
 
 

@@ -216,9 +216,9 @@ def check_record(record: object) -> None:
         ArgumentError: It names the attribute and the two types, never the value.
     """
     cls: Any = type(record)
-    for name, annotation in _annotations(cls):
+    for name, fits, annotation in _tests(cls):
         value = getattr(record, name)
-        if not _fit(annotation)(value):
+        if not fits(value):
             raise ArgumentError(
                 errcode=UNREADABLE_PAYLOAD,
                 errmsg=f"must be {_in_words(annotation)}, not {_kind(value)}",
@@ -227,8 +227,8 @@ def check_record(record: object) -> None:
 
 
 @cache
-def _annotations(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((field.name, field.type) for field in attrs.fields(attrs.resolve_types(cls)))
+def _tests(cls: type[Any]) -> tuple[tuple[str, Callable[[object], bool], Any], ...]:
+    return tuple([(field.name, _fit(field.type), field.type) for field in attrs.fields(attrs.resolve_types(cls))])
 
 
 _PLAIN: Final[Mapping[object, tuple[Callable[[object], bool], str]]] = {
@@ -244,7 +244,7 @@ _PLAIN: Final[Mapping[object, tuple[Callable[[object], bool], str]]] = {
 
 @cache
 def _fit(annotation: Any) -> Callable[[object], bool]:
-    """Return what tells whether a value is of a type, as far as the records use types. Records look after themselves."""
+    """Return what tells whether a value is of a type, as far as records use types; records look after themselves."""
     if annotation in _PLAIN:
         return _PLAIN[annotation][0]
     parts = _parts(annotation)
@@ -518,8 +518,8 @@ def _record_reader(cls: type[Any], converter: Converter) -> Callable[[Any, Any],
         **{field.name: override(rename=names.get(field.name, EXTRA_KEY)) for field in fields},  # type: ignore[arg-type]
     )
     known = frozenset(names.values())
-    # Fields with a value for "absent": null and empty text mean it, and a record is at times an empty text that is
-    # none otherwise (the platform makes its JSON from XML).
+    # Fields with a value for "absent": null and empty text mean it. Where an object belongs the platform has sent empty
+    # text, too.
     defaulted = tuple(
         names[field.name]
         for field in fields

@@ -222,12 +222,12 @@ def shorturl() -> Examples:
 
 
 def subscribe() -> Examples:
-    from wxmp.api.subscribe import SubscribeMiniProgram, SubscribeValue
+    from wxmp.api.subscribe import TemplateMiniProgram, TemplateValue
 
-    program = {"miniprogram": SubscribeMiniProgram(APPID, "p")}
+    program = {"miniprogram": TemplateMiniProgram(APPID, "p")}
     send: dict[str, Any] = {"openid": OPENID, "template_id": "T1", "data": {"thing1": "茶"}}
     once = {"openid": OPENID, "template_id": "T1", "scene": 5, "title": "t", "content": "c"}
-    coloured = SubscribeValue("c", "#FF0000")
+    coloured = TemplateValue("c", "#FF0000")
     return {
         "subscribe.send_one_time": [once, {**once, "content": coloured, "url": URL, **program}],
         "subscribe.send": [
@@ -341,7 +341,7 @@ def material() -> Examples:
     return {
         "material.add": [
             {"media": JPEG, "type": "image"},
-            {"media": MP4, "type": "video", "title": "t", "introduction": "i"},
+            {"media": MP4, "type": "video", "title": "t", "description": "i"},
         ],
         "material.get": [{"media_id": "M1"}],
         "material.delete": [{"media_id": "M1"}],

@@ -1138,9 +1138,10 @@ async def test_long_walks_are_cut(platform: Platform, datacube: DatacubeAPI, ite
 async def test_settlements_are_walked(platform: Platform, datacube: DatacubeAPI) -> None:
     """Two pages of settlements, one range."""
     page = {**FINE, **SETTLED, "settlement_list": [SETTLEMENT], "total_num": 2}
-    route = platform.answer("GET", ADS, page, page)
+    second = {**page, "settlement_list": [{**SETTLEMENT, "month": "202001"}]}
+    route = platform.answer("GET", ADS, page, second)
     found = [item async for item in datacube.iter_ad_settlements(date(2020, 1, 1), YESTERDAY)]
-    assert found == [SETTLED_RECORD] * 2
+    assert found == [SETTLED_RECORD, attrs.evolve(SETTLED_RECORD, month="202001")]
     assert route.call_count == 2
 
 

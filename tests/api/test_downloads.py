@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import hashlib
 import os
 import stat
@@ -19,6 +20,7 @@ from tests.api.test_uploads import JPEG, NINE_MB, calling, cost
 from tests.raw_server import RawServer
 from tests.test_transport import CancelAt
 from wxmp import ConfigError, NotFoundError, ReplyError, TimedOutError, TransportError
+from wxmp._caller import Arrival
 from wxmp.api.downloads import DownloadedFile, FileStream, announced_size, file_name, receive_file
 from wxmp.api.material import MaterialAPI
 from wxmp.api.media import GET, MediaAPI
@@ -563,3 +565,115 @@ async def test_a_file_in_memory_is_there_once() -> None:
         await media.get("M1")
         taken = await cost(lambda: media.get("M1"))
     assert taken < 1.5 * NINE_MB
+
+
+# ---- a server that lies
+
+
+async def test_a_length_that_is_a_lie(target: Path) -> None:
+    """A file that ends before its announced length is no file: the error of the connection, and the old one stays."""
+
+    async def answer(exchange: Exchange) -> None:
+        await send(exchange, MIB, upto=MIB // 2)
+        exchange.close()
+
+    async with RawServer(answer) as server, calling(server.url, attempts=1) as caller:
+        with pytest.raises(TransportError):
+            await MediaAPI(caller).get("M1", to=target)
+    assert untouched(target)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "9" * 30, str(200 * MIB)])
+async def test_a_length_beyond_all_limits(platform: Platform, media: MediaAPI, target: Path, length: str) -> None:
+    """A file that announces more than any file may have is refused before it is read, whatever it announces."""
+    platform.answer("GET", PATH, file(**{"Content-Length": length}))
+    with pytest.raises(ReplyError, match="larger"):
+        await media.get("M1", to=target)
+    assert untouched(target)
+
+
+@pytest.mark.parametrize("how", ["file", "memory", "stream"])
+async def test_a_bomb(platform: Platform, caller: Caller, target: Path, how: str) -> None:
+    """A compressed file that grows beyond its limit is given up there, and takes no place on the disk."""
+    bomb = gzip.compress(JPEG + bytes(4 * MIB))
+    platform.answer("GET", PATH, file(bomb, **{"Content-Encoding": "gzip"}))
+
+    async def read() -> None:
+        if how != "stream":
+            await receive_file(caller, GET, params={"media_id": "M1"}, to=target if how == "file" else None, limit=MIB)
+            return
+        async with caller.stream(GET, params={"media_id": "M1"}, limit=MIB) as arrival:
+            assert isinstance(arrival, Arrival)
+            async for _ in arrival:
+                pass
+
+    with pytest.raises(ReplyError, match=f"larger than {MIB} bytes"):
+        await read()
+    assert untouched(target)
+
+
+async def test_a_drip_of_bytes_ends_with_the_time(target: Path) -> None:
+    """A server that keeps a file alive byte by byte does not keep the caller: the time is for the whole."""
+
+    async def answer(exchange: Exchange) -> None:
+        await send(exchange, MIB, upto=0)
+        while not exchange.writer.is_closing():
+            await exchange.raw(b"\0")
+            await asyncio.sleep(0.01)
+
+    async with RawServer(answer) as server, calling(server.url, attempts=1) as caller:
+        with pytest.raises(TimedOutError):
+            await MediaAPI(caller).get("M1", to=target, timeout=0.2)
+    assert untouched(target)
+
+
+async def test_a_link_is_replaced_and_not_followed(platform: Platform, media: MediaAPI, target: Path) -> None:
+    """Where the target is a link, the file takes the place of the link; what it led to stays as it was."""
+    link = target.with_name("link.jpg")
+    link.symlink_to(target)
+    platform.answer("GET", PATH, file())
+    await media.get("M1", to=link)
+    assert not link.is_symlink()
+    assert (link.read_bytes(), target.read_bytes()) == (JPEG, OLD)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to a folder", "pipe", "name", "bytes", "half a pair", "number"])
+async def test_what_is_no_place_for_a_file(media: MediaAPI, tmp_path: Path, kind: str) -> None:
+    """A folder, a pipe, a device or what is no path at all is refused before anything is asked for."""
+    place: Any = tmp_path / "place"
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "link to a folder":
+        place.symlink_to(tmp_path)
+    elif kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place = {"name": tmp_path / ("x" * 300), "bytes": b"place", "half a pair": "\ud800", "number": 7}[kind]
+    before = list(tmp_path.iterdir())
+    with pytest.raises(ConfigError) as caught:
+        await media.get("M1", to=place)
+    assert caught.value.field == "to"
+    assert list(tmp_path.iterdir()) == before
+
+
+async def test_two_downloads_to_one_place(target: Path) -> None:
+    """Two files that arrive at one place at once: one of them is there, whole, and nothing else."""
+    content = {"M1": b"\xff\xd8\xff" + b"1" * MIB, "M2": b"\xff\xd8\xff" + b"2" * MIB}
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.reply(content["M1" if "media_id=M1" in exchange.target else "M2"])
+
+    async with RawServer(answer) as server, calling(server.url) as caller:
+        media = MediaAPI(caller)
+        await asyncio.gather(*(media.get(name, to=target) for name in content))
+    assert list(target.parent.iterdir()) == [target]
+    assert target.read_bytes() in content.values()
+
+
+@pytest.mark.parametrize("progress", [7, "text", [print]])
+async def test_a_progress_that_cannot_be_called(media: MediaAPI, progress: Any) -> None:
+    """What is no function is refused before anything is asked for, not after the first piece."""
+    with pytest.raises(ConfigError, match="progress"):
+        await media.get_hd_voice("M1", progress=progress)
+    with pytest.raises(ConfigError, match="progress"):
+        media.stream("M1", progress=progress)

@@ -716,8 +716,11 @@ async def test_switch_that_is_off(platform: Platform, draft: DraftAPI) -> None:
 
 
 async def test_switch_without_an_answer(platform: Platform, draft: DraftAPI) -> None:
-    """A missing state is not "off"."""
-    platform.answer("POST", SWITCH, OK)
+    """An "ok" is all there is to say when the box was turned on; who asked is not answered by it."""
+    platform.answer("POST", SWITCH, OK, OK, {})
+    assert await draft.switch() is True
+    with pytest.raises(ReplyError, match="is_open"):
+        await draft.switch(check_only=True)
     with pytest.raises(ReplyError, match="is_open"):
         await draft.switch()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.api.facts import FACTS, PUBLIC
 from tests.api.test_every_endpoint import KEYED
+from wxmp import Client
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -44,6 +46,16 @@ def test_every_endpoint_has_its_line(tables: Any) -> None:
         assert re.search(r"[\u4e00-\u9fff]", title), call
         assert endpoint.startswith(f"`{FACTS[call].line}"), call
     assert len(re.findall(r"^\| `", page, re.MULTILINE)) == len(FACTS)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readmes_count_and_name_what_there_is(name: str) -> None:
+    """Both READMEs say how many calls there are, and name every family of the client."""
+    text = (DOCS.parent / name).read_text(encoding="utf-8")
+    families = [entry for entry, value in vars(Client).items() if isinstance(value, cached_property)]
+    assert re.search(rf"\b{len(PUBLIC)} (calls|个调用)", text)
+    assert re.search(rf"\b{len(families)} (families|组)", text)
+    assert re.search("[,、]\\s*".join(f"`{family}`" for family in families), text)
 
 
 def test_what_is_repeated_by_its_key_is_listed(tables: Any) -> None:

@@ -66,7 +66,7 @@ NOT_READ: dict[str, dict[str, str]] = {
 #: Fields that cannot hold just any value of their type: two that they can hold.
 VALUES: dict[str, dict[str, tuple[Any, Any]]] = {
     "menu.get": {"conditionalmenu[].matchrule.tag_id": ("5", "6")},
-    "template.list_blocked": {"msginfo.id": ("5", "6"), "msginfo.tmpl_msg_id": ("7", "8")},
+    "template.list_blocked": {"msginfo.id": ("5", "6")},
     "subscribe.list_public_titles": {"data[].categoryId": ("5", "6")},
     "mass.get_status": {"msg_id": ("5", "6")},
     "publish.submit": {"msg_data_id": ("5", "6")},

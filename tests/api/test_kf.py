@@ -371,6 +371,15 @@ async def test_upload_avatar_from_memory(platform: Platform, kf: KfAPI) -> None:
     assert form(route) == [("media", "media.jpg", "image/jpeg", JPEG)]
 
 
+async def test_the_name_in_a_query_is_not_encoded(platform: Platform, kf: KfAPI) -> None:
+    """The platform has taken an encoded @ for another name ("invalid kf_account")."""
+    avatar, sessions = platform.answer("POST", AVATAR, OK), platform.answer("GET", SESSIONS, {"sessionlist": []})
+    await kf.upload_avatar("a_1@gh_1", JPEG)
+    await kf.list_sessions("a_1@gh_1")
+    for route in (avatar, sessions):
+        assert b"kf_account=a_1@gh_1" in route.calls[0].request.url.query
+
+
 async def test_upload_avatar_from_a_file(platform: Platform, kf: KfAPI, tmp_path: Path) -> None:
     """A file goes up under its own name, or under the one that is given."""
     route = platform.answer("POST", AVATAR, OK)

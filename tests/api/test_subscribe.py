@@ -17,12 +17,12 @@ from wxmp.api.subscribe import (
     SubscribeKeyword,
     SubscribeKeywordPage,
     SubscribeKeywordValues,
-    SubscribeMiniProgram,
     SubscribeTemplate,
     SubscribeTitle,
     SubscribeTitlePage,
     SubscribeType,
-    SubscribeValue,
+    TemplateMiniProgram,
+    TemplateValue,
 )
 from wxmp.errors import (
     AccountError,
@@ -87,9 +87,9 @@ async def test_send_with_everything(platform: Platform, subscribe: SubscribeAPI)
     await subscribe.send(
         "oA",
         template_id="TPL",
-        data={"thing1": "恭喜你", "amount2": SubscribeValue("39.8元", extra={"more": 1})},
+        data={"thing1": "恭喜你", "amount2": TemplateValue("39.8元", extra={"more": 1})},
         page="https://example.com/order?id=1",
-        miniprogram=SubscribeMiniProgram("wxmini", "index?foo=bar", extra={"env": "trial"}),
+        miniprogram=TemplateMiniProgram("wxmini", "index?foo=bar", extra={"env": "trial"}),
         miniprogram_state="trial",
         lang="en_US",
         client_msg_id="order-1",
@@ -141,9 +141,9 @@ async def test_send_waits_for_the_one_before(platform: Platform, subscribe: Subs
         pytest.param({"data": {"amount1": 39.8}}, 47003, "data['amount1']", id="a number"),
         pytest.param({"data": {"thing1": None}}, 47003, "data['thing1']", id="a None"),
         pytest.param({"data": {"thing1": ""}}, 47003, "data['thing1']", id="an empty value"),
-        pytest.param({"data": {"thing1": SubscribeValue("")}}, 47003, "data['thing1']", id="an empty record"),
+        pytest.param({"data": {"thing1": TemplateValue("")}}, 47003, "data['thing1']", id="an empty record"),
         pytest.param({"page": ""}, 41030, "page", id="an empty page"),
-        pytest.param({"miniprogram": SubscribeMiniProgram("")}, 40166, "miniprogram.appid", id="no appid"),
+        pytest.param({"miniprogram": TemplateMiniProgram("")}, 40166, "miniprogram.appid", id="no appid"),
         pytest.param({"miniprogram_state": "beta"}, 40035, "miniprogram_state", id="another build"),
         pytest.param({"lang": "fr_FR"}, 40035, "lang", id="another language"),
         pytest.param({"client_msg_id": ""}, 40035, "client_msg_id", id="an empty key"),
@@ -273,9 +273,9 @@ async def test_send_one_time_with_everything(platform: Platform, subscribe: Subs
         template_id="TPL",
         scene=10_000,
         title="标" * 15,
-        content=SubscribeValue("字" * 200, color="#173177"),
+        content=TemplateValue("字" * 200, color="#173177"),
         url="https://example.com",
-        miniprogram=SubscribeMiniProgram("wxmini", "index"),
+        miniprogram=TemplateMiniProgram("wxmini", "index"),
     )
     assert platform.body(route) == {
         "touser": "oA",
@@ -310,8 +310,8 @@ async def test_send_one_time_with_the_least(platform: Platform, subscribe: Subsc
         ({"content": ""}, 47003, "content"),
         ({"content": "字" * 201}, 47003, "content"),
         ({"content": 7}, 47003, "content"),
-        ({"miniprogram": SubscribeMiniProgram("", "index")}, 40166, "miniprogram.appid"),
-        ({"miniprogram": SubscribeMiniProgram("wxmini")}, 40166, "miniprogram.pagepath"),
+        ({"miniprogram": TemplateMiniProgram("", "index")}, 40166, "miniprogram.appid"),
+        ({"miniprogram": TemplateMiniProgram("wxmini")}, 40166, "miniprogram.pagepath"),
     ],
 )
 async def test_send_one_time_checks(subscribe: SubscribeAPI, change: dict[str, Any], errcode: int, field: str) -> None:

@@ -312,9 +312,34 @@ async def test_another_extension(platform: Platform, media: MediaAPI, tmp_path: 
         pytest.fail("it was read")
         yield b""
 
-    for source, more in ((tmp_path / name, {}), (content, {"filename": name}), (untouched(), {"filename": name})):
+    sources: list[tuple[Any, dict[str, str]]] = [(content, {"filename": name}), (untouched(), {"filename": name})]
+    if "." in name:
+        sources.append((tmp_path / name, {}))
+    for source, more in sources:
         error = await refused(media, platform, source, kind, **more)
         assert (error.errcode, error.field) == (40005, "filename")
+
+
+@pytest.mark.parametrize(("content", "extension"), [(JPEG, "jpg"), (PNG, "png")])
+async def test_a_path_without_an_extension(
+    platform: Platform, media: MediaAPI, tmp_path: Path, content: bytes, extension: str
+) -> None:
+    """A file that has none is sent under a name with the extension of what it is."""
+    (tmp_path / "tmpabc123").write_bytes(content)
+    route = platform.answer("POST", UPLOAD, DONE)
+    await media.upload(tmp_path / "tmpabc123", type="image")
+    ((head, sent),) = parts(route)
+    assert f'filename="media.{extension}"' in head
+    assert sent == content
+
+
+async def test_a_path_without_an_extension_that_tells_nothing(
+    platform: Platform, media: MediaAPI, tmp_path: Path
+) -> None:
+    """What can be recognised neither by its name nor by its content is refused."""
+    (tmp_path / "tmpabc123").write_bytes(b"no known format, but long enough")
+    error = await refused(media, platform, tmp_path / "tmpabc123")
+    assert (error.errcode, error.field) == (40005, "filename")
 
 
 async def test_content_that_tells_nothing_needs_a_name(platform: Platform, media: MediaAPI) -> None:

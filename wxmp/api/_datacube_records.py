@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from enum import Enum, IntEnum, StrEnum
 from functools import cache
-from typing import Any, Final, Generic, TypeVar, get_args, get_origin, overload
+from types import GenericAlias
+from typing import Any, Final, Generic, TypeVar, cast, get_args, get_origin, overload
 
 import attrs
 
@@ -56,10 +57,12 @@ __all__ = [
     "UserShareHour",
     "UserSummary",
     "read_day",
+    "tuple_of",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
 S_co = TypeVar("S_co", covariant=True)
+T = TypeVar("T")
 
 #: One row of a table: plain values, ready for a data frame, a CSV file or a database.
 Row = dict[str, str | int | float | date | None]
@@ -86,6 +89,11 @@ def read_day(value: object) -> date:
         except ValueError:
             pass
     raise NotADateError
+
+
+def tuple_of(record: type[T]) -> type[tuple[T, ...]]:
+    """Return the type of a tuple of records, for :func:`~wxmp._wire.decode`."""
+    return cast("type[tuple[T, ...]]", GenericAlias(tuple, (record, ...)))
 
 
 # ---- what the figures are about

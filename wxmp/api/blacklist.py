@@ -54,7 +54,7 @@ class BlacklistAPI:
         return decode(OpenidPage, without_verdict(reply), endpoint=LIST.name)
 
     def iter_members(self, *, next_openid: str = "") -> AsyncGenerator[str, None]:
-        """Yield the openids of all blacklisted users; a page is fetched when needed (获取公众号的黑名单列表).
+        """Iterate over the openids of all blacklisted users, page by page (获取公众号的黑名单列表).
 
         Args:
             next_openid: Begin behind this one: the last openid seen, to go on after a failure.

@@ -211,7 +211,7 @@ class CommentAPI:
             page = await self.list(msg_data_id, index=index, offset=start, type=type)
             return page.comments, page.total
 
-        return walk_offsets(fetch, offset=offset)
+        return walk_offsets(fetch, LIST, offset=offset)
 
     async def feature(self, msg_data_id: int, *, user_comment_id: int, index: int = 0) -> None:
         """Feature a comment: all readers see it (将评论标记精选).

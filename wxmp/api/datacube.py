@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from types import GenericAlias
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import decode
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_number, check_text, refusal
+from wxmp.api._datacube_ads import AD_PAGE, ad_report, one_window, plain_settlement, read_page, walk
 from wxmp.api._datacube_dates import CONTENT_FIRST_DAY, Span, check_range, cut, windows
 from wxmp.api._datacube_records import (
     AdCPSStat,
@@ -57,16 +56,16 @@ from wxmp.api._datacube_records import (
     UserShare,
     UserShareHour,
     UserSummary,
+    tuple_of,
 )
-from wxmp.errors import ArgumentError, NotAuthorizedError, WxmpError, api_error
+from wxmp.errors import WxmpError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable
+    from collections.abc import AsyncGenerator
     from datetime import date
 
-    from wxmp._wire import JsonObject, JsonValue
+    from wxmp._wire import JsonObject
     from wxmp.api._datacube_dates import Window
-    from wxmp.errors import APIError
 
 __all__ = [
     "AdCPSStat",
@@ -116,16 +115,9 @@ __all__ = [
 T = TypeVar("T")
 S = TypeVar("S")
 
-#: Most entries on one page of the advertisement figures.
-AD_PAGE: Final = 90
 #: Days that one call may span.
 AD_SLOT_DAYS: Final = 90
 AD_CPS_DAYS: Final = 60
-
-AD_ARGUMENT_REFUSED: Final = 1701
-AD_NO_OWNER: Final = 2009
-AD_UNKNOWN_ACTION: Final = 45010
-RANGE_REFUSED: Final = 61501
 
 _DAY: Final = Span()
 _WEEK: Final = Span(period="week")
@@ -646,13 +638,13 @@ class DatacubeAPI:
         Source:
             GET /publisher/stat?action=publisher_adpos_general - 数据统计 / 广告分析 / 获取公众号分广告位数据
         """
-        window = _one_window(GET_AD_SLOT_STATS, begin_date, end_date, AD_SLOT_DAYS, "iter_ad_slot_stats")
+        window = one_window(GET_AD_SLOT_STATS, begin_date, end_date, AD_SLOT_DAYS, "iter_ad_slot_stats")
         return await self._read_slots(window, page_size, ad_slot, page)
 
     async def iter_ad_slot_stats(
         self, begin_date: date, end_date: date | None = None, *, ad_slot: AdSlot | str | None = None
     ) -> AsyncGenerator[AdSlotStat, None]:
-        """Yield what each advertisement slot earned, page by page, over any number of days.
+        """Iterate over what each advertisement slot earned on any number of days (获取公众号分广告位数据).
 
         Args:
             begin_date: The first day; there is nothing before 2016.
@@ -663,9 +655,12 @@ class DatacubeAPI:
             ArgumentError: As :meth:`get_ad_slot_stats`.
             NotAuthorizedError: The account is no traffic owner (2009).
             RateLimitError: Too many calls (45009).
+
+        Source:
+            GET /publisher/stat?action=publisher_adpos_general - 数据统计 / 广告分析 / 获取公众号分广告位数据
         """
         for window in cut(*check_range(GET_AD_SLOT_STATS, begin_date, end_date), AD_SLOT_DAYS):
-            async for item in _walk(partial(self._read_slots, window, AD_PAGE, ad_slot)):
+            async for item in walk(GET_AD_SLOT_STATS, partial(self._read_slots, window, AD_PAGE, ad_slot)):
                 yield item
 
     async def get_ad_cps_stats(
@@ -699,13 +694,13 @@ class DatacubeAPI:
         Source:
             GET /publisher/stat?action=publisher_cps_general - 数据统计 / 广告分析 / 获取公众号返佣商品数据
         """
-        window = _one_window(GET_AD_CPS_STATS, begin_date, end_date, AD_CPS_DAYS, "iter_ad_cps_stats")
+        window = one_window(GET_AD_CPS_STATS, begin_date, end_date, AD_CPS_DAYS, "iter_ad_cps_stats")
         return await self._read_cps(window, page_size, ad_slot, page)
 
     async def iter_ad_cps_stats(
         self, begin_date: date, end_date: date | None = None, *, ad_slot: AdSlot | str | None = None
     ) -> AsyncGenerator[AdCPSStat, None]:
-        """Yield what goods with a commission earned, page by page, over any number of days.
+        """Iterate over what goods with a commission earned on any number of days (获取公众号返佣商品数据).
 
         Args:
             begin_date: The first day; there is nothing before 2016.
@@ -716,9 +711,12 @@ class DatacubeAPI:
             ArgumentError: As :meth:`get_ad_cps_stats`.
             NotAuthorizedError: The account is no traffic owner (2009).
             RateLimitError: Too many calls (45009).
+
+        Source:
+            GET /publisher/stat?action=publisher_cps_general - 数据统计 / 广告分析 / 获取公众号返佣商品数据
         """
         for window in cut(*check_range(GET_AD_CPS_STATS, begin_date, end_date), AD_CPS_DAYS):
-            async for item in _walk(partial(self._read_cps, window, AD_PAGE, ad_slot)):
+            async for item in walk(GET_AD_CPS_STATS, partial(self._read_cps, window, AD_PAGE, ad_slot)):
                 yield item
 
     async def get_ad_settlement(
@@ -759,7 +757,7 @@ class DatacubeAPI:
     async def iter_ad_settlements(
         self, begin_date: date, end_date: date | None = None, *, ad_slot: AdSlot | str | None = None
     ) -> AsyncGenerator[AdSettlement, None]:
-        """Yield the settlements of advertisement income, page by page.
+        """Iterate over the settlements of advertisement income, page by page (获取公众号结算收入数据及结算主体信息).
 
         Args:
             begin_date: The first day; a settlement that overlaps the range is in it.
@@ -770,9 +768,12 @@ class DatacubeAPI:
             ArgumentError: As :meth:`get_ad_settlement`.
             NotAuthorizedError: The account is no traffic owner (2009).
             RateLimitError: Too many calls (45009).
+
+        Source:
+            GET /publisher/stat?action=publisher_settlement - 数据统计 / 广告分析 / 获取公众号结算收入数据及结算主体信息
         """
         window = check_range(GET_AD_SETTLEMENT, begin_date, end_date)
-        async for item in _walk(partial(self._read_settlements, window, AD_PAGE, ad_slot)):
+        async for item in walk(GET_AD_SETTLEMENT, partial(self._read_settlements, window, AD_PAGE, ad_slot)):
             yield item
 
     # ---- what they have in common
@@ -781,7 +782,7 @@ class DatacubeAPI:
         self, endpoint: Endpoint, record: type[T], span: Span, begin_date: date, end_date: date | None
     ) -> Report[T]:
         """Read a range window by window and join the records."""
-        shape = _tuple_of(record)
+        shape = tuple_of(record)
         items: list[T] = []
         delayed: list[date] = []
         extra: JsonObject = {}
@@ -805,57 +806,22 @@ class DatacubeAPI:
     async def _read_slots(
         self, window: Window, page_size: int, ad_slot: str | None, page: int
     ) -> AdReport[AdSlotStat, AdSlotTotals]:
-        reply = await self._read_ads(GET_AD_SLOT_STATS, "publisher_adpos_general", window, page_size, ad_slot, page)
-        return _ad_report(GET_AD_SLOT_STATS, reply, AdSlotStat, AdSlotTotals)
+        reply = await read_page(
+            self._call, GET_AD_SLOT_STATS, "publisher_adpos_general", window, page_size, ad_slot, page
+        )
+        return ad_report(GET_AD_SLOT_STATS, reply, AdSlotStat, AdSlotTotals)
 
     async def _read_cps(
         self, window: Window, page_size: int, ad_slot: str | None, page: int
     ) -> AdReport[AdCPSStat, AdCPSTotals]:
-        reply = await self._read_ads(GET_AD_CPS_STATS, "publisher_cps_general", window, page_size, ad_slot, page)
-        return _ad_report(GET_AD_CPS_STATS, reply, AdCPSStat, AdCPSTotals)
+        reply = await read_page(self._call, GET_AD_CPS_STATS, "publisher_cps_general", window, page_size, ad_slot, page)
+        return ad_report(GET_AD_CPS_STATS, reply, AdCPSStat, AdCPSTotals)
 
     async def _read_settlements(
         self, window: Window, page_size: int, ad_slot: str | None, page: int
     ) -> AdReport[AdSettlement, AdSettlementTotals]:
-        reply = await self._read_ads(GET_AD_SETTLEMENT, "publisher_settlement", window, page_size, ad_slot, page)
-        # The others have a list and a summary; this one has them under other names, or beside the list.
-        reply = dict(reply)
-        if "settlement_list" in reply:
-            reply["list"] = reply.pop("settlement_list")
-        totals: JsonObject = {
-            name: reply.pop(name)
-            for name in ("body", "revenue_all", "penalty_all", "settled_revenue_all")
-            if name in reply
-        }
-        summary = reply.get("summary")
-        reply["summary"] = {**summary, **totals} if isinstance(summary, dict) else totals
-        return _ad_report(GET_AD_SETTLEMENT, reply, AdSettlement, AdSettlementTotals)
-
-    async def _read_ads(
-        self, endpoint: Endpoint, action: str, window: Window, page_size: int, ad_slot: str | None, page: int
-    ) -> JsonObject:
-        """Read one page and judge it: its verdict is in ``base_resp``, and no errcode is there to be seen."""
-        refused = AD_ARGUMENT_REFUSED
-        check_number(endpoint, "page", page, errcode=refused, problem="must be 1 or more", least=1)
-        problem = f"must be 1 to {AD_PAGE}"
-        check_number(endpoint, "page_size", page_size, errcode=refused, problem=problem, least=1, most=AD_PAGE)
-        if ad_slot is not None:
-            ad_slot = str(check_text(endpoint, "ad_slot", ad_slot, errcode=AD_ARGUMENT_REFUSED))
-        params: dict[str, str | int | bool | None] = {
-            "action": action,
-            "page": page,
-            "page_size": page_size,
-            "start_date": window[0].isoformat(),
-            "end_date": window[1].isoformat(),
-            "ad_slot": ad_slot,
-        }
-        reply = await self._call(endpoint, params=params)
-        _judge(endpoint, reply.get("base_resp"))
-        return reply
-
-
-def _tuple_of(record: type[T]) -> type[tuple[T, ...]]:
-    return cast("type[tuple[T, ...]]", GenericAlias(tuple, (record, ...)))
+        reply = await read_page(self._call, GET_AD_SETTLEMENT, "publisher_settlement", window, page_size, ad_slot, page)
+        return ad_report(GET_AD_SETTLEMENT, plain_settlement(reply), AdSettlement, AdSettlementTotals)
 
 
 def _progress(span: Span, begin: date, end: date, failed: date) -> str:
@@ -864,59 +830,3 @@ def _progress(span: Span, begin: date, end: date, failed: date) -> str:
     return (
         f"{what} {begin} to {end} were read before this; repeating the call is safe, and so is asking from {failed} on"
     )
-
-
-def _one_window(endpoint: Endpoint, begin_date: object, end_date: object | None, days: int, instead: str) -> Window:
-    first, last = check_range(endpoint, begin_date, end_date)
-    asked = (last - first).days + 1
-    if asked > days:
-        problem = f"makes it {asked} days; at most {days} go into one page, {instead} takes any number"
-        raise refusal(endpoint, "end_date", RANGE_REFUSED, problem)
-    return first, last
-
-
-def _ad_report(endpoint: Endpoint, reply: JsonObject, record: type[T], totals: type[S]) -> AdReport[T, S]:
-    known = ("base_resp", "summary", "list", "total_num")
-    return AdReport(
-        decode(_tuple_of(record), field_of(reply, "list", endpoint), endpoint=endpoint.name),
-        record=record,
-        summary=decode(totals, reply.get("summary") or {}, endpoint=endpoint.name),
-        total=decode(int, field_of(reply, "total_num", endpoint), endpoint=endpoint.name),
-        extra={name: value for name, value in without_verdict(reply).items() if name not in known},
-    )
-
-
-def _judge(endpoint: Endpoint, verdict: JsonValue) -> None:
-    """Raise what the ``base_resp`` of an answer says.
-
-    The codes of this endpoint are its own: some of them mean something else everywhere else.
-    """
-    if not isinstance(verdict, dict):
-        return
-    code = decode(int, verdict.get("ret") or 0, endpoint=endpoint.name)
-    if not code:
-        return
-    error = api_error(code, str(verdict.get("err_msg") or ""), endpoint=endpoint.name)
-    cls: type[APIError] = type(error)
-    advice = error.advice
-    if code == AD_ARGUMENT_REFUSED:
-        cls, advice = ArgumentError, "Check the days, page, page_size and ad_slot."
-    elif code == AD_NO_OWNER:
-        cls, advice = NotAuthorizedError, "The account must become a traffic owner (流量主) in the console first."
-    elif code == AD_UNKNOWN_ACTION:
-        cls, advice = ArgumentError, "The platform does not know this kind of figures."
-    raise cls(errcode=code, errmsg=error.errmsg, endpoint=endpoint.name, rid=error.rid, advice=advice)
-
-
-async def _walk(fetch: Callable[[int], Awaitable[AdReport[T, object]]]) -> AsyncGenerator[T, None]:
-    """Yield the records of all pages; each page is fetched when it is needed."""
-    page = 1
-    seen = 0
-    while True:
-        found = await fetch(page)
-        for item in found:
-            yield item
-        seen += len(found)
-        if not found or seen >= found.total:
-            return
-        page += 1

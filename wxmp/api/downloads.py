@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Final, Self
 
 import attrs
 
+from wxmp._answer import LONGEST_LENGTH
 from wxmp._caller import LARGEST_FILE, Arrival
 from wxmp._files import arriving, target_path
 from wxmp.errors import ConfigError, ReplyError
@@ -75,6 +76,7 @@ class FileStream:
         progress: Progress | None = None,
         timeout: float | None = None,
     ) -> None:
+        _check_progress(progress)
         seconds = TIMEOUT if timeout is None else timeout
         self._opening: AbstractAsyncContextManager[Arrival | JsonObject] | None = call.stream(
             endpoint, params=params, json=json, timeout=seconds
@@ -84,13 +86,13 @@ class FileStream:
         self._stack = AsyncExitStack()
         self._arrival: Arrival | None = None
         #: The name the platform gives it; as in :class:`DownloadedFile`.
-        self.filename = ""
+        self.filename: str = ""
         #: MIME type, as the platform labels it.
-        self.content_type = ""
+        self.content_type: str = ""
         #: Bytes in all; ``None`` if the platform does not say.
         self.size: int | None = None
         #: Where a video is to be fetched from: the platform answers its address instead of its content.
-        self.video_url = ""
+        self.video_url: str = ""
 
     def __repr__(self) -> str:
         return f"<FileStream {self.content_type}>"
@@ -143,7 +145,7 @@ async def receive_file(
     json: JsonObject | None = None,
     to: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-    timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+    timeout: float | None = None,
     limit: int = LARGEST_FILE,
 ) -> DownloadedFile | JsonObject:
     """Fetch a file, or the JSON that some endpoints answer instead of one.
@@ -159,9 +161,10 @@ async def receive_file(
         limit: Bytes the file may have.
 
     Raises:
-        ConfigError: ``to`` is no place for a file.
+        ConfigError: ``to`` is no place for a file, or ``progress`` cannot be called.
         OSError: It cannot be written there.
     """
+    _check_progress(progress)
     target = None if to is None else _target(to)
 
     async def receive(arrival: Arrival) -> DownloadedFile:
@@ -189,6 +192,11 @@ async def receive_file(
     return await call.download(endpoint, receive, params=params, json=json, timeout=seconds, limit=limit)
 
 
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise ConfigError("progress must be a function of two numbers", field="progress")
+
+
 async def _write(handle: IO[bytes], data: bytearray) -> None:
     if isinstance(handle, BytesIO):
         handle.write(data)
@@ -211,7 +219,8 @@ def content_type(headers: Mapping[str, str]) -> str:
 def announced_size(headers: Mapping[str, str]) -> int | None:
     """Return how many bytes an answer announces, if they are the bytes of the file."""
     length = headers.get("content-length", "")
-    return int(length) if length.isdecimal() and not headers.get("content-encoding") else None
+    known = length.isdecimal() and len(length) <= LONGEST_LENGTH and not headers.get("content-encoding")
+    return int(length) if known else None
 
 
 def file_name(headers: Mapping[str, str]) -> str:

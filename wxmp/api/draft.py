@@ -238,7 +238,7 @@ class DraftAPI:
             page = await self.list(offset=start, no_content=no_content)
             return page.drafts, page.total
 
-        return walk_offsets(fetch, offset=offset)
+        return walk_offsets(fetch, LIST, offset=offset)
 
     async def switch(self, *, check_only: bool = False) -> bool:
         """Turn the draft box on, or ask whether it is on (草稿箱开关设置).
@@ -256,7 +256,10 @@ class DraftAPI:
             POST /cgi-bin/draft/switch - 草稿箱 / 草稿管理 / 草稿箱开关设置
         """
         reply = await self._call(SWITCH, params={"checkonly": 1 if check_only else None})
-        return decode(bool, field_of(reply, "is_open", SWITCH), endpoint=SWITCH.name)
+        # The answer to turning it on is a mere "ok" in the documentation's example.
+        done = "errcode" in reply and not check_only
+        is_open = reply.get("is_open", 1) if done else field_of(reply, "is_open", SWITCH)
+        return decode(bool, is_open, endpoint=SWITCH.name)
 
     async def get_product_card(
         self, product_id: str | int, *, article_type: ArticleType | str, card_type: ProductCardType | int

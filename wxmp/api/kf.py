@@ -14,6 +14,7 @@ from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
 from wxmp.api._checks import check_number, check_openid, check_optional_text, check_text, refusal
+from wxmp.api._pages import next_page
 from wxmp.api.uploads import FileSource, Progress, UploadRule, send_file
 from wxmp.errors import ReplyError, api_error
 
@@ -350,7 +351,7 @@ class KfAPI:
         filename: str | None = None,
         size: int | None = None,
         progress: Progress | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        timeout: float | None = None,
     ) -> None:
         """Set the avatar of an agent account (上传客服头像).
 
@@ -419,7 +420,8 @@ class KfAPI:
         """Give a user into the care of an agent (创建会话). The agent must be on line.
 
         The webhook hears of it as the event ``kf_create_session``. The call is not repeated when its outcome is
-        unknown, for what a repeat does is not documented; :meth:`get_session` shows how it stands.
+        unknown: only older documentation says that a second one for the same agent is a success.
+        :meth:`get_session` shows how it stands.
 
         Args:
             openid: The user.
@@ -587,11 +589,12 @@ class KfAPI:
             # The documentation does not say whether the end of a span belongs to it. Records of that second are left
             # to the next piece, which is right either way.
             last = min(first + RECORDS_SPAN, end)
-            cursor, full = FIRST_RECORD, True
+            cursor, full, pages = FIRST_RECORD, True, 0
             while full:
+                pages = next_page(pages, LIST_MESSAGES)
                 page = await self._records(first, last, cursor, count)
                 full = max(page.count, len(page.messages)) >= count
-                if full and page.msg_id <= cursor:
+                if full and (page.msg_id <= cursor or not page.messages):
                     problem = "msgid does not move on, so the list would never end"
                     raise ReplyError(problem, endpoint=LIST_MESSAGES.name)
                 for message in page.messages:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, Payload, decode, encode
+from wxmp._wire import JsonObject, Payload, decode, encode, wire
 from wxmp.api._answers import field_of, without_verdict
 from wxmp.api._checks import (
     OPENID_LIST_LENGTH,
@@ -268,6 +268,11 @@ class MassJob:
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
+    @property
+    def ok(self) -> bool:
+        """Whether it is sent, and not withdrawn."""
+        return self.msg_status == MassStatus.SEND_SUCCESS
+
 
 @attrs.frozen
 class MassSpeed:
@@ -312,7 +317,7 @@ class MassMedia:
     media_id: str
     #: ``news`` or ``video``.
     type: str = ""
-    created_at: datetime | None = None
+    create_time: datetime | None = attrs.field(default=None, metadata=wire("created_at"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, decode, dumps
+from wxmp._wire import JsonObject, decode, dumps, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import TYPE_REFUSED, check_page, check_text, refusal
+from wxmp.api._checks import check_list, check_number, check_page, check_text, refusal
 from wxmp.api._pages import walk_offsets
-from wxmp.api.articles import Article, NewsContent, NewsItem, article_list, article_payload
+from wxmp.api.articles import NO_ARTICLES, Article, NewsContent, NewsItem, article_list, article_payload
 from wxmp.api.downloads import DownloadedFile, FileStream, receive_file
 from wxmp.api.uploads import (
     IMAGE_SIZE,
@@ -55,10 +55,13 @@ RULES: Final[Mapping[str, UploadRule]] = {
     ),
     "voice": UploadRule(("mp3", "wma", "wav", "amr"), 2 * MIB, type_refused=TYPE_REFUSED, size_refused=VOICE_SIZE),
     "video": VIDEO,
-    "thumb": THUMB,
+    # The documentation says JPG. Covers were seen to be taken as PNG as well.
+    "thumb": attrs.evolve(THUMB, types=(*THUMB.types, "png")),
 }
-#: "Under 1 MB".
-ARTICLE_IMAGE: Final = UploadRule(("jpg", "jpeg", "png"), MIB - 1, type_refused=TYPE_REFUSED, size_refused=IMAGE_SIZE)
+#: The documentation says JPG or PNG under 1 MB. The platform was seen to take GIFs of 8 MB, and to refuse 10.6 MB.
+ARTICLE_IMAGE: Final = UploadRule(
+    ("jpg", "jpeg", "png", "gif", "bmp"), 10 * MIB, type_refused=TYPE_REFUSED, size_refused=IMAGE_SIZE
+)
 
 # Each success keeps the file once more and counts against the limit.
 ADD: Final = Endpoint("POST", "/cgi-bin/material/add_material", repeatable=False)
@@ -89,7 +92,7 @@ class Material:
     """Material as it is read back (永久素材), in one of three shapes.
 
     - A picture or a voice: ``content`` or ``path``, with ``size``, ``filename`` and ``content_type``.
-    - A video: ``title``, ``description`` and ``down_url``.
+    - A video: ``title``, ``description`` and ``video_url``.
     - Articles: ``news_item``.
     """
 
@@ -105,10 +108,10 @@ class Material:
     content_type: str = ""
     #: Of a video.
     title: str = ""
-    #: Of a video: its introduction.
+    #: Of a video.
     description: str = ""
     #: Of a video: where its content is to be fetched from. Without a token; the address ends after a while.
-    down_url: str = ""
+    video_url: str = ""
     #: The articles, in their order.
     news_item: tuple[NewsItem, ...] = ()
     #: Of articles: when they were made; not in every answer.
@@ -125,7 +128,7 @@ class _Words:
 
     title: str = ""
     description: str = ""
-    down_url: str = ""
+    video_url: str = attrs.field(default="", metadata=wire("down_url"))
     news_item: tuple[NewsItem, ...] = ()
     create_time: datetime | None = None
     update_time: datetime | None = None
@@ -166,10 +169,10 @@ class MaterialPage:
     """One page of material (素材列表)."""
 
     #: All of the kind, on all pages.
-    total_count: int
+    total: int = attrs.field(metadata=wire("total_count"))
     #: Entries on this page.
-    item_count: int = 0
-    item: tuple[MaterialItem, ...] = ()
+    count: int = attrs.field(default=0, metadata=wire("item_count"))
+    items: tuple[MaterialItem, ...] = attrs.field(default=(), metadata=wire("item"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -189,11 +192,11 @@ class MaterialAPI:
         *,
         type: Literal["image", "voice", "video", "thumb"],
         title: str | None = None,
-        introduction: str | None = None,
+        description: str | None = None,
         filename: str | None = None,
         size: int | None = None,
         progress: Progress | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        timeout: float | None = None,
     ) -> AddedMaterial:
         """Add material (新增其他类型永久素材).
 
@@ -202,9 +205,9 @@ class MaterialAPI:
         Args:
             media: A path, bytes, or an asynchronous iterator of bytes; as of ``client.media.upload``.
             type: ``image``: JPG, PNG, GIF or BMP up to 10 MB. ``voice``: MP3, WMA, WAV or AMR up to 2 MB and 60 s.
-                ``video``: MP4 up to 10 MB. ``thumb``: JPG up to 64 KB, for covers.
+                ``video``: MP4 up to 10 MB. ``thumb``: JPG up to 64 KB, for covers; PNG was seen to be taken.
             title: Of a video, which needs one.
-            introduction: Of a video.
+            description: Of a video (视频素材的描述).
             filename: As of ``client.media.upload``.
             size: As of ``client.media.upload``.
             progress: As of ``client.media.upload``.
@@ -223,11 +226,11 @@ class MaterialAPI:
         form: dict[str, str] = {}
         if type == "video":
             words: JsonObject = {"title": check_text(ADD, "title", title, errcode=FIELDS_MISSING)}
-            words["introduction"] = introduction or ""
+            words["introduction"] = description or ""
             # One field of the form that holds JSON, as raw UTF-8.
             form["description"] = dumps(words, endpoint=ADD.name).decode()
         else:
-            for name, value in (("title", title), ("introduction", introduction)):
+            for name, value in (("title", title), ("description", description)):
                 if value is not None:
                     raise refusal(ADD, name, PARAMETER_REFUSED, "is for videos only; leave it out")
         reply = await send_file(
@@ -250,7 +253,7 @@ class MaterialAPI:
         *,
         to: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        timeout: float | None = None,
     ) -> Material:
         """Read material: a file, what is known of a video, or articles (获取永久素材).
 
@@ -284,7 +287,7 @@ class MaterialAPI:
         return Material(
             title=words.title,
             description=words.description,
-            down_url=words.down_url,
+            video_url=words.video_url,
             news_item=words.news_item,
             create_time=words.create_time,
             update_time=words.update_time,
@@ -381,9 +384,9 @@ class MaterialAPI:
 
         async def fetch(start: int) -> tuple[Sequence[MaterialItem], int]:
             page = await self.list(type, offset=start)
-            return page.item, page.total_count
+            return page.items, page.total
 
-        return walk_offsets(fetch, offset=offset)
+        return walk_offsets(fetch, LIST, offset=offset)
 
     async def upload_article_image(
         self,
@@ -392,14 +395,16 @@ class MaterialAPI:
         filename: str | None = None,
         size: int | None = None,
         progress: Progress | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        timeout: float | None = None,
     ) -> str:
         """Upload a picture for the text of articles (上传图文消息内的图片获取URL).
 
         Pictures from other places are taken out of articles. This one counts against no limit.
 
         Args:
-            media: JPG or PNG below 1 MB; a path, bytes, or an asynchronous iterator of bytes.
+            media: A path, bytes, or an asynchronous iterator of bytes. JPG and PNG below 1 MB are what the
+                documentation promises. The platform was seen to take GIFs, and up to about 10 MB: these are sent, and
+                so is BMP; what goes beyond is refused here.
             filename: As of ``client.media.upload``.
             size: As of ``client.media.upload``.
             progress: As of ``client.media.upload``.
@@ -450,9 +455,9 @@ class MaterialAPI:
         Source:
             POST /cgi-bin/material/add_news - 素材管理 / 永久素材 / 新增永久图文素材
         """
-        found = (articles,) if isinstance(articles, Article) else tuple(articles)
-        for index, article in enumerate(found):
-            _check_article(ADD_NEWS, f"articles[{index}]", article)
+        single = isinstance(articles, Article)
+        given = (articles,) if single else check_list(ADD_NEWS, "articles", articles, errcode=NO_ARTICLES)
+        found = [_check_article(ADD_NEWS, f"articles[{index}]", article) for index, article in enumerate(given)]
         reply = await self._call(ADD_NEWS, json={"articles": article_list(ADD_NEWS, "articles", found)})
         return decode(str, field_of(reply, "media_id", ADD_NEWS), endpoint=ADD_NEWS.name)
 
@@ -474,8 +479,7 @@ class MaterialAPI:
         Source:
             POST /cgi-bin/material/update_news - 素材管理 / 永久素材 / 修改永久图文素材
         """
-        if index < 0:
-            raise refusal(UPDATE_NEWS, "index", INDEX_REFUSED, "counts from 0")
+        check_number(UPDATE_NEWS, "index", index, errcode=INDEX_REFUSED)
         _check_article(UPDATE_NEWS, "article", article)
         payload: JsonObject = {"media_id": _known(UPDATE_NEWS, media_id), "index": index}
         # The platform's word is in the plural, for one article.
@@ -483,10 +487,11 @@ class MaterialAPI:
         await self._call(UPDATE_NEWS, json=payload)
 
 
-def _check_article(endpoint: Endpoint, field: str, article: object) -> None:
+def _check_article(endpoint: Endpoint, field: str, article: object) -> Article:
     if not isinstance(article, Article):
         problem = f"must be an Article, not {type(article).__name__}: the others are for client.draft"
         raise refusal(endpoint, field, PARAMETER_REFUSED, problem)
+    return article
 
 
 def _known(endpoint: Endpoint, media_id: object) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, decode
+from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import TYPE_REFUSED, check_text
+from wxmp.api._checks import check_text
 from wxmp.api.downloads import DownloadedFile, FileStream, receive_file
 from wxmp.api.uploads import (
     IMAGE_SIZE,
@@ -57,7 +57,7 @@ class UploadedMedia:
     media_id: str
     #: ``image``, ``voice``, ``video`` or ``thumb``.
     type: str
-    created_at: datetime
+    create_time: datetime = attrs.field(metadata=wire("created_at"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -100,7 +100,7 @@ class MediaAPI:
         filename: str | None = None,
         size: int | None = None,
         progress: Progress | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        timeout: float | None = None,
     ) -> UploadedMedia:
         """Upload a file (新增临时素材). 100000 a day; a test account 500.
 
@@ -152,7 +152,7 @@ class MediaAPI:
         *,
         to: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        timeout: float | None = None,
     ) -> MediaFile:
         """Fetch a file, or the address of a video (获取临时素材). 200000 a day; a test account 1000.
 
@@ -205,7 +205,7 @@ class MediaAPI:
         *,
         to: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        timeout: float | None = None,
     ) -> MediaFile:
         """Fetch a recording of the JS-SDK in high quality (获取高清语音素材). Verified accounts only.
 
@@ -254,7 +254,7 @@ class MediaAPI:
         media_id: str,
         to: str | os.PathLike[str] | None,
         progress: Progress | None,
-        timeout: float | None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+        timeout: float | None,
     ) -> MediaFile:
         found = await receive_file(
             self._call, endpoint, params=_named(endpoint, media_id), to=to, progress=progress, timeout=timeout

@@ -114,6 +114,9 @@ class _Level(NamedTuple):
     url: int
 
 
+#: Characters of a wrong value that an error repeats.
+SHOWN: Final = 40
+
 _TOP: Final = _Level(name_bytes=16, name=40018, type=40017, key=40019, url=40020)
 _SUB: Final = _Level(name_bytes=60, name=40025, type=40024, key=40026, url=40027)
 
@@ -544,7 +547,7 @@ def _check_button(endpoint: Endpoint, path: str, button: object, level: _Level) 
         raise refusal(endpoint, f"{path}.sub_button", 40022, "a menu has two levels; move these buttons up")
     if button.type is not None:
         check_text(endpoint, f"{path}.type", button.type, errcode=level.type)
-        problem = f"is {str(button.type)!r}, but the button opens a sub menu; leave one of the two out"
+        problem = f"is {str(button.type)[:SHOWN]!r}, but the button opens a sub menu; leave one of the two out"
         raise refusal(endpoint, f"{path}.type", level.type, problem)
     if len(button.sub_button) > SUB_BUTTONS:
         problem = f"has {len(button.sub_button)} buttons; a sub menu has 1 to {SUB_BUTTONS}"
@@ -563,7 +566,7 @@ def _check_leaf(endpoint: Endpoint, path: str, button: MenuButton, level: _Level
         problem = f"{str(kind)!r} can only be made in the console; send a 'click' and answer its event"
         raise refusal(endpoint, f"{path}.type", level.type, problem)
     if kind not in _TYPES:
-        raise refusal(endpoint, f"{path}.type", level.type, f"{kind!r} is no type of a button; see ButtonType")
+        raise refusal(endpoint, f"{path}.type", level.type, f"{kind[:SHOWN]!r} is no type of a button; see ButtonType")
     if kind in _KEY_TYPES:
         check_text(endpoint, f"{path}.key", button.key, errcode=level.key, max_bytes=KEY_BYTES)
     if kind in _URL_TYPES:

@@ -298,7 +298,7 @@ class PublishAPI:
             page = await self.list(offset=start, no_content=no_content)
             return page.publications, page.total
 
-        return walk_offsets(fetch, offset=offset)
+        return walk_offsets(fetch, LIST, offset=offset)
 
 
 def _place(index: object) -> int:

@@ -12,6 +12,7 @@ from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, JsonValue, Payload, decode, wire
 from wxmp.api._answers import without_verdict
 from wxmp.api._checks import LARGEST, check_list, check_number, check_text, refusal
+from wxmp.api._pages import next_page
 from wxmp.api.downloads import DownloadedFile, receive_file
 from wxmp.errors import ReplyError, api_error
 
@@ -269,7 +270,7 @@ class QRCodeAPI:
         seen, number = 0, 0
         before: tuple[QRCodeRule, ...] = ()
         while True:
-            number += 1
+            number = next_page(number, LIST_RULES)
             page = await self.list_rules(appid=appid, get_type=PAGED, page=number, page_size=RULES_PAGE)
             if page.rules and page.rules == before:
                 raise ReplyError("page_num does not move on, so the list would never end", endpoint=LIST_RULES.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
@@ -24,9 +23,16 @@ from wxmp.api._checks import (
     refusal,
 )
 from wxmp.api._pages import walk_offsets
+from wxmp.api._templates import (
+    TemplateMiniProgram,
+    TemplateValue,
+    keywords_of,
+    program_payload,
+    values_payload,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Iterable, Mapping
 
 __all__ = [
     "SubscribeAPI",
@@ -34,12 +40,12 @@ __all__ = [
     "SubscribeKeyword",
     "SubscribeKeywordPage",
     "SubscribeKeywordValues",
-    "SubscribeMiniProgram",
     "SubscribeTemplate",
     "SubscribeTitle",
     "SubscribeTitlePage",
     "SubscribeType",
-    "SubscribeValue",
+    "TemplateMiniProgram",
+    "TemplateValue",
 ]
 
 #: Scenes of one-time messages run from 0 to this.
@@ -84,7 +90,6 @@ LIST_PUBLIC_TITLES: Final = Endpoint("GET", "/wxaapi/newtmpl/getpubtemplatetitle
 LIST_PUBLIC_KEYWORDS: Final = Endpoint("GET", "/wxaapi/newtmpl/getpubtemplatekeywords", repeatable=True)
 LIST_TEMPLATES: Final = Endpoint("GET", "/wxaapi/newtmpl/gettemplate", repeatable=True)
 
-_PLACEHOLDER: Final = re.compile(r"\{\{\s*([A-Za-z0-9_]+)\.DATA\s*\}\}")
 _KEYWORD: Final = re.compile(r"([a-z_]+?)[0-9]+")
 #: Most characters of a value, by the first letters of its keyword. Of a number only the digits count.
 _VALUE_CHARS: Final[Mapping[str, int]] = {
@@ -107,29 +112,6 @@ class SubscribeType(IntEnum):
     ONE_TIME = 2
     #: Any number of messages, until it is taken back.
     LONG_TERM = 3
-
-
-@attrs.frozen
-class SubscribeValue:
-    """The value of one keyword; a plain text serves as well."""
-
-    value: str
-    #: ``"#RRGGBB"``, for one-time messages only.
-    color: str | None = None
-    #: Fields this version does not know.
-    extra: JsonObject = attrs.field(factory=dict, kw_only=True)
-
-
-@attrs.frozen
-class SubscribeMiniProgram:
-    """The mini program that a tap on the message opens (跳转小程序)."""
-
-    #: A mini program that is bound to the account.
-    appid: str
-    #: Page with query. One-time messages need it.
-    pagepath: str | None = None
-    #: Fields this version does not know.
-    extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
 
 @attrs.frozen
@@ -226,7 +208,7 @@ class SubscribeTemplate:
     @property
     def keywords(self) -> tuple[str, ...]:
         """The names that ``data`` of a send must fill, in the order of the text: ``("thing1", "time2")``."""
-        return tuple(dict.fromkeys(_PLACEHOLDER.findall(self.content)))
+        return keywords_of(self.content)
 
 
 @attrs.frozen
@@ -245,9 +227,9 @@ class SubscribeAPI:
         openid: str,
         *,
         template_id: str,
-        data: Mapping[str, str | SubscribeValue],
+        data: Mapping[str, str | TemplateValue],
         page: str | None = None,
-        miniprogram: SubscribeMiniProgram | None = None,
+        miniprogram: TemplateMiniProgram | None = None,
         miniprogram_state: Literal["developer", "trial", "formal"] | None = None,
         lang: Literal["zh_CN", "en_US", "zh_HK", "zh_TW"] | None = None,
         client_msg_id: str | None = None,
@@ -290,14 +272,13 @@ class SubscribeAPI:
         }
         if not data:
             raise refusal(SEND, "data", DATA_REFUSED, "is empty; a template has at least one keyword to fill")
-        if not isinstance(data, Mapping):
-            raise refusal(SEND, "data", DATA_REFUSED, f"must be a dict of keywords, not {type(data).__name__}")
-        payload["data"] = {name: _value(name, value) for name, value in data.items()}
+        payload["data"] = values_payload(SEND, data)
+        for name, value in data.items():
+            _check_length(name, value.value if isinstance(value, TemplateValue) else value)
         if page is not None:
             payload["page"] = check_text(SEND, "page", page, errcode=PAGE_REFUSED)
         if miniprogram is not None:
-            _check_program(SEND, miniprogram)
-            payload["miniprogram"] = encode(miniprogram)
+            payload["miniprogram"] = program_payload(SEND, miniprogram)
         if miniprogram_state is not None:
             payload["miniprogram_state"] = _one_of("miniprogram_state", miniprogram_state, STATES)
         if lang is not None:
@@ -347,9 +328,9 @@ class SubscribeAPI:
         template_id: str,
         scene: int,
         title: str,
-        content: str | SubscribeValue,
+        content: str | TemplateValue,
         url: str | None = None,
-        miniprogram: SubscribeMiniProgram | None = None,
+        miniprogram: TemplateMiniProgram | None = None,
     ) -> None:
         """Send the one message that a user agreed to on the consent page (推送一次性订阅消息).
 
@@ -361,7 +342,7 @@ class SubscribeAPI:
             template_id: The template of :meth:`consent_url`.
             scene: The scene the user agreed to, 0 to 10000.
             title: At most 15 characters.
-            content: At most 200 characters; a :class:`SubscribeValue` gives it a colour.
+            content: At most 200 characters; a :class:`TemplateValue` gives it a colour.
             url: The page a tap opens, on a domain with an ICP registration.
             miniprogram: The mini program a tap opens, with ``pagepath``; it wins over ``url``.
 
@@ -380,15 +361,14 @@ class SubscribeAPI:
             "scene": _checked_scene(SEND_ONE_TIME, scene),
             "title": check_text(SEND_ONE_TIME, "title", title, errcode=TITLE_REFUSED, max_wide=TITLE_CHARS),
         }
-        text = content if isinstance(content, SubscribeValue) else SubscribeValue(content)
+        text = content if isinstance(content, TemplateValue) else TemplateValue(content)
         check_text(SEND_ONE_TIME, "content", text.value, errcode=DATA_REFUSED, max_wide=CONTENT_CHARS)
         payload["data"] = {"content": encode(text)}
         if url is not None:
             payload["url"] = check_optional_text(SEND_ONE_TIME, "url", url)
         if miniprogram is not None:
-            _check_program(SEND_ONE_TIME, miniprogram)
+            payload["miniprogram"] = program_payload(SEND_ONE_TIME, miniprogram)
             check_text(SEND_ONE_TIME, "miniprogram.pagepath", miniprogram.pagepath, errcode=MINI_PROGRAM_REFUSED)
-            payload["miniprogram"] = encode(miniprogram)
         await self._call(SEND_ONE_TIME, json=payload)
 
     async def add_template(self, tid: int | str, *, kid_list: Iterable[int], scene_desc: str) -> str:
@@ -499,7 +479,7 @@ class SubscribeAPI:
             page = await self._list_titles(ids, start, TITLES_PAGE)
             return page.titles, page.total
 
-        return walk_offsets(fetch, offset=offset)
+        return walk_offsets(fetch, LIST_PUBLIC_TITLES, offset=offset)
 
     async def list_public_keywords(self, tid: int | str) -> SubscribeKeywordPage:
         """List the keywords of a public template (获取模板中的关键词).
@@ -554,16 +534,9 @@ def _listed(endpoint: Endpoint, reply: JsonObject) -> JsonValue:
     return reply.get("data")
 
 
-def _value(name: object, value: object) -> JsonObject:
-    """Return one entry of ``data``, checked as far as every reading of the rules agrees."""
-    name = check_text(SEND, "data", name, errcode=DATA_REFUSED)
+def _check_length(name: str, text: str) -> None:
+    """Check a value as far as every reading of the rules agrees."""
     field = f"data[{name!r}]"
-    text = value.value if isinstance(value, SubscribeValue) else value
-    if not isinstance(text, str):
-        problem = (
-            "must be a text or a SubscribeValue with a text; write numbers and times the way the user shall see them"
-        )
-        raise refusal(SEND, field, DATA_REFUSED, problem)
     check_text(SEND, field, text, errcode=DATA_REFUSED)
     kind = _KEYWORD.fullmatch(name)
     limit = _VALUE_CHARS.get(kind.group(1)) if kind else None
@@ -573,10 +546,6 @@ def _value(name: object, value: object) -> JsonObject:
         if size > limit:
             unit = "digits" if digits else "characters"
             raise refusal(SEND, field, DATA_REFUSED, f"has {size} {unit}; shorten it to {limit}")
-    if isinstance(value, SubscribeValue):
-        written: JsonObject = encode(value)
-        return written
-    return {"value": text}
 
 
 def _one_of(field: str, value: object, known: tuple[str, ...]) -> str:
@@ -589,13 +558,6 @@ def _checked_scene(endpoint: Endpoint, scene: object) -> str:
     if not isinstance(scene, int) or isinstance(scene, bool) or not 0 <= scene <= LAST_SCENE:
         raise refusal(endpoint, "scene", PARAMETER_REFUSED, f"must be a number from 0 to {LAST_SCENE}")
     return str(scene)
-
-
-def _check_program(endpoint: Endpoint, program: object) -> None:
-    if not isinstance(program, SubscribeMiniProgram):
-        problem = f"must be a SubscribeMiniProgram, not {type(program).__name__}"
-        raise refusal(endpoint, "miniprogram", MINI_PROGRAM_REFUSED, problem)
-    check_text(endpoint, "miniprogram.appid", program.appid, errcode=MINI_PROGRAM_REFUSED)
 
 
 def _checked_tid(endpoint: Endpoint, tid: object) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, decode, encode, wire
+from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
 from wxmp.api._checks import (
     check_digits,
@@ -20,12 +18,13 @@ from wxmp.api._checks import (
     check_openid,
     check_optional_text,
     check_text,
-    refusal,
 )
+from wxmp.api._pages import next_page
+from wxmp.api._templates import TemplateMiniProgram, TemplateValue, keywords_of, program_payload, values_payload
 from wxmp.errors import ReplyError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
 __all__ = [
     "BlockedMessage",
@@ -52,7 +51,6 @@ ARGUMENT_REFUSED: Final = 40097
 DATA_REFUSED: Final = 47003
 INDUSTRY_REFUSED: Final = 40102
 
-_PLACEHOLDER: Final = re.compile(r"\{\{\s*([A-Za-z0-9_]+)\.DATA\s*\}\}")
 
 # A send carries a de-duplication key and is then repeatable; the endpoint as such is not.
 SEND: Final = Endpoint("POST", "/cgi-bin/message/template/send", repeatable=False)
@@ -64,29 +62,6 @@ DELETE: Final = Endpoint(
     "POST", "/cgi-bin/template/del_private_template", repeatable=True, done_codes=frozenset({UNKNOWN_TEMPLATE})
 )
 LIST_BLOCKED: Final = Endpoint("POST", "/wxa/sec/queryblocktmplmsg", repeatable=True)
-
-
-@attrs.frozen
-class TemplateValue:
-    """The value of one keyword; a plain text serves as well."""
-
-    value: str
-    #: ``"#RRGGBB"``. Retired: the platform ignores it.
-    color: str | None = None
-    #: Fields this version does not know.
-    extra: JsonObject = attrs.field(factory=dict, kw_only=True)
-
-
-@attrs.frozen
-class TemplateMiniProgram:
-    """The mini program that a tap on the message opens (跳转小程序)."""
-
-    #: A mini program that is bound to the account.
-    appid: str
-    #: Page with query; not for mini games.
-    pagepath: str | None = None
-    #: Fields this version does not know.
-    extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
 
 @attrs.frozen
@@ -143,7 +118,7 @@ class Template:
     @property
     def keywords(self) -> tuple[str, ...]:
         """The names that ``data`` of a send must fill, in the order of the text: ``("thing1", "time2")``."""
-        return tuple(dict.fromkeys(_PLACEHOLDER.findall(self.content)))
+        return keywords_of(self.content)
 
 
 @attrs.frozen
@@ -152,8 +127,8 @@ class BlockedMessage:
 
     #: The record's own number; the largest one is the cursor for the next page.
     record_id: int = attrs.field(metadata=wire("id"))
-    #: The message, as the receipt of its send names it.
-    msg_id: int = attrs.field(metadata=wire("tmpl_msg_id"))
+    #: The message, always as a text: the receipt of its send has a number, the documentation of this call has letters.
+    msg_id: str = attrs.field(default="", metadata=wire("tmpl_msg_id"))
     title: str = ""
     content: str = ""
     #: When it was sent.
@@ -225,11 +200,11 @@ class TemplateAPI:
         if url is not None:
             payload["url"] = check_optional_text(SEND, "url", url)
         if miniprogram is not None:
-            payload["miniprogram"] = _program(miniprogram)
+            payload["miniprogram"] = program_payload(SEND, miniprogram)
         key = client_msg_id if client_msg_id is not None else secrets.token_hex(CLIENT_MSG_ID_BYTES // 2)
         check_text(SEND, "client_msg_id", key, errcode=PARAMETER_REFUSED, max_bytes=CLIENT_MSG_ID_BYTES)
         payload["client_msg_id"] = key
-        payload["data"] = _values(data)
+        payload["data"] = values_payload(SEND, data)
         reply = await self._call(SEND, json=payload, repeatable=True)
         return decode(TemplateReceipt, {**without_verdict(reply), "client_msg_id": key}, endpoint=SEND.name)
 
@@ -344,8 +319,11 @@ class TemplateAPI:
         problem = "must be 0 or a record_id"
         check_number(LIST_BLOCKED, "largest_id", largest_id, errcode=ARGUMENT_REFUSED, problem=problem)
         problem = "must be the msg_id of a receipt"
-        number = check_digits(LIST_BLOCKED, "msg_id", msg_id, errcode=ARGUMENT_REFUSED, problem=problem)
-        payload = {"tmpl_msg_id": number, "largest_id": largest_id, "limit": count}
+        if isinstance(msg_id, str):
+            message = check_text(LIST_BLOCKED, "msg_id", msg_id, errcode=ARGUMENT_REFUSED)
+        else:
+            message = str(check_number(LIST_BLOCKED, "msg_id", msg_id, errcode=ARGUMENT_REFUSED, problem=problem))
+        payload = {"tmpl_msg_id": message, "largest_id": largest_id, "limit": count}
         reply = await self._call(LIST_BLOCKED, json=payload)
         # An answer that says "ok" and nothing else has no records.
         found = reply.get("msginfo") if "errcode" in reply else field_of(reply, "msginfo", LIST_BLOCKED)
@@ -366,42 +344,15 @@ class TemplateAPI:
         Source:
             POST /wxa/sec/queryblocktmplmsg - 模板消息 / 查询被拦截的模板消息
         """
-        cursor = 0
+        cursor = pages = 0
         while page := await self.list_blocked(msg_id, largest_id=cursor):
             largest = max(message.record_id for message in page)
             if largest <= cursor:
                 raise ReplyError("id does not move on, so the list would never end", endpoint=LIST_BLOCKED.name)
+            pages = next_page(pages, LIST_BLOCKED)
             for message in page:
                 yield message
             cursor = largest
-
-
-def _program(program: object) -> JsonObject:
-    if not isinstance(program, TemplateMiniProgram):
-        problem = f"must be a TemplateMiniProgram, not {type(program).__name__}"
-        raise refusal(SEND, "miniprogram", MINI_PROGRAM_REFUSED, problem)
-    check_text(SEND, "miniprogram.appid", program.appid, errcode=MINI_PROGRAM_REFUSED)
-    if program.pagepath is not None:
-        check_optional_text(SEND, "miniprogram.pagepath", program.pagepath)
-    wired: JsonObject = encode(program)
-    return wired
-
-
-def _values(data: object) -> JsonObject:
-    if not isinstance(data, Mapping):
-        raise refusal(SEND, "data", DATA_REFUSED, f"must be a dict of keywords, not {type(data).__name__}")
-    return {name: _value(name, value) for name, value in data.items()}
-
-
-def _value(name: object, value: object) -> JsonObject:
-    check_text(SEND, "data", name, errcode=DATA_REFUSED)
-    if isinstance(value, str):
-        return {"value": value}
-    if isinstance(value, TemplateValue) and isinstance(value.value, str):
-        wired: JsonObject = encode(value)
-        return wired
-    problem = "must be a text or a TemplateValue with a text; write numbers and times the way the user shall see them"
-    raise refusal(SEND, f"data[{name!r}]", DATA_REFUSED, problem)
 
 
 def _industry(field: str, code: int | str) -> str:

@@ -157,7 +157,7 @@ async def send_file(
     filename: str | None = None,
     size: int | None = None,
     progress: Progress | None = None,
-    timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+    timeout: float | None = None,
 ) -> JsonObject:
     """Check a file and send it.
 
@@ -171,7 +171,8 @@ async def send_file(
         params: Query parameters.
         form: Plain fields beside the file.
         field: Name of the form field, and of the argument for errors.
-        filename: What the platform is told; the path's own name, or ``media`` with the extension of the format.
+        filename: What the platform is told; the path's own name if that has an extension, or else ``media`` with the
+            one of the format.
         size: Bytes that an iterator will give: it is then sent as it is made, once.
         progress: Told the bytes so far and in all.
         timeout: Seconds for one whole attempt; an iterator of unknown size is collected before.
@@ -212,8 +213,10 @@ async def _checked(
         yield _judged(endpoint, rule, field, _Checked(media, filename or "", len(media)), media[:HEAD])
     elif isinstance(media, str | os.PathLike):
         path = Path(media)
-        held = _Checked(path, filename or path.name, _size_of(path, field))
-        _check_name(endpoint, rule, held.filename)
+        # The temporary files of web frameworks have names without an extension: the content tells it.
+        held = _Checked(path, filename or (path.name if "." in path.name else ""), _size_of(path, field))
+        if held.filename:
+            _check_name(endpoint, rule, held.filename)
         yield _judged(endpoint, rule, field, held, await asyncio.to_thread(_head_of, path, field))
     else:
         _check_iterable(media, field)

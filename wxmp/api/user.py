@@ -210,7 +210,7 @@ class UserAPI:
         return decode(OpenidPage, without_verdict(reply), endpoint=LIST.name)
 
     def iter_followers(self, *, next_openid: str = "") -> AsyncGenerator[str, None]:
-        """Yield the openids of all followers; a page is fetched when it is needed (获取用户列表).
+        """Iterate over the openids of all followers, page by page (获取用户列表).
 
         The platform promises no order, and none of what happens to people who come or leave meanwhile.
 
@@ -228,7 +228,7 @@ class UserAPI:
     async def iter_users(
         self, *, lang: Language | None = None, next_openid: str = ""
     ) -> AsyncGenerator[UserInfo, None]:
-        """Yield all followers with their data, read 100 at a time (获取用户列表, 批量获取用户基本信息).
+        """Iterate over all followers with their data, read 100 at a time (获取用户列表, 批量获取用户基本信息).
 
         Args:
             lang: The language of place names; the platform takes ``"zh_CN"`` if absent.
@@ -245,11 +245,11 @@ class UserAPI:
             async for openid in openids:
                 batch[openid] = None
                 if len(batch) == BATCH_GET_SIZE:
-                    for user in await self.batch_get(batch, lang=lang):
+                    for user in await self.batch_get(tuple(batch), lang=lang):
                         yield user
                     batch = {}
         if batch:
-            for user in await self.batch_get(batch, lang=lang):
+            for user in await self.batch_get(tuple(batch), lang=lang):
                 yield user
 
     async def update_remark(self, openid: str, *, remark: str) -> None:

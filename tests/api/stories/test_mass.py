@@ -390,7 +390,7 @@ async def test_uploaded_articles(wx_sim: WxSim) -> None:
     """The deprecated upload makes articles that can be sent, and the simulator says that it is deprecated."""
     mass = wx_sim.client().mass
     media = await mass.upload_news(MassArticle("标题", "正文", stored(wx_sim, "thumb"), show_cover_pic=True))
-    assert (media.type, media.extra, media.created_at) == ("news", {}, datetime(2026, 1, 1, 4, tzinfo=UTC))
+    assert (media.type, media.extra, media.create_time) == ("news", {}, datetime(2026, 1, 1, 4, tzinfo=UTC))
     await mass.send(fans(wx_sim), MassNews(media.media_id))
     wx_sim.clock.advance(10)
     assert readers(wx_sim) == fans(wx_sim)

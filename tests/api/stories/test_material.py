@@ -46,14 +46,14 @@ async def test_a_file_stays(wx_sim: WxSim, tmp_path: Path, kind: Any) -> None:
 async def test_a_video_keeps_its_words(wx_sim: WxSim) -> None:
     """Title and introduction come back as they were written, with an address."""
     client = wx_sim.client()
-    added = await client.material.add(sample("video", "a"), type="video", title='标 "题"\\', introduction="介\n绍")
+    added = await client.material.add(sample("video", "a"), type="video", title='标 "题"\\', description="介\n绍")
     found = await client.material.get(added.media_id)
     assert (found.title, found.description) == ('标 "题"\\', "介\n绍")
-    assert found.down_url.startswith("http")
+    assert found.video_url.startswith("http")
     assert found.extra == {}
     async with client.material.stream(added.media_id) as stream:
-        assert stream.video_url == found.down_url
-    (item,) = (await client.material.list("video")).item
+        assert stream.video_url == found.video_url
+    (item,) = (await client.material.list("video")).items
     assert (item.media_id, item.name) == (added.media_id, '标 "题"\\')
 
 
@@ -70,7 +70,7 @@ async def test_counting_and_listing(wx_sim: WxSim) -> None:
     assert wx_sim.calls(LIST) == 2
     assert {item.extra == {} and item.url != "" and item.update_time is not None for item in found} == {True}
     page = await client.material.list("image", offset=20, count=5)
-    assert (page.total_count, page.item_count, len(page.item)) == (23, 3, 3)
+    assert (page.total, page.count, len(page.items)) == (23, 3, 3)
     assert [item.media_id async for item in client.material.iter_items("voice")] == [voice.media_id]
     assert [item async for item in client.material.iter_items("news")] == []
 
@@ -160,7 +160,7 @@ async def test_articles_of_the_old_way(wx_sim: WxSim) -> None:
     found = await client.material.get(media_id)
     assert [item.title for item in found.news_item] == ["一", "三"]
     assert found.update_time is not None
-    assert (found.extra, found.content, found.down_url) == ({}, b"", "")
+    assert (found.extra, found.content, found.video_url) == ({}, b"", "")
     (item,) = [item async for item in client.material.iter_items("news")]
     assert item.content is not None
     assert [entry.title for entry in item.content.news_item] == ["一", "三"]

@@ -39,7 +39,7 @@ async def test_what_goes_up_comes_down(wx_sim: WxSim, tmp_path: Path, kind: Any,
     size = len(content) if "sized" in source else None
     uploaded = await client.media.upload(given, type=kind, size=size)
     assert uploaded.type == kind
-    assert int(uploaded.created_at.timestamp()) == int(wx_sim.clock.now())
+    assert int(uploaded.create_time.timestamp()) == int(wx_sim.clock.now())
     assert uploaded.extra == {}
     found = await client.media.get(uploaded.media_id)
     assert (found.content, found.size, found.extra) == (content, len(content), {})

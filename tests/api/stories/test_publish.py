@@ -96,7 +96,7 @@ async def test_the_event_says_what_the_call_says(
     (event,) = told
     info = event.publish_event_info
     assert info is not None
-    assert info.publish_id is not None
+    assert info.publish_id == receipt.publish_id
     job = await client.publish.get_status(info.publish_id)
     assert event.ok
     assert str(info.publish_id) == receipt.publish_id

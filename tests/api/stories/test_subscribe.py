@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from wxmp import AccountError, ArgumentError, NotFoundError, RecipientError, TransportError
-from wxmp.api.subscribe import SubscribeCategory, SubscribeMiniProgram, SubscribeType, SubscribeValue
+from wxmp.api.subscribe import SubscribeCategory, SubscribeType, TemplateMiniProgram, TemplateValue
 from wxmp.simulator import outreach
 from wxmp.webhook import SubscribeMsgPopupEvent, SubscribeMsgSentEvent, Webhook
 
@@ -253,7 +253,7 @@ async def test_other_refusals(wx_sim: WxSim, alice: Phone, template_id: str) -> 
         ({"data": {"thing2": "x"}}, ArgumentError, 47003),
         ({"data": GOOD | {"thing2": "[[blocked]]"}}, ArgumentError, 45168),
         ({"page": "x" * 1025}, ArgumentError, 41030),
-        ({"miniprogram": SubscribeMiniProgram("wxother", "index")}, ArgumentError, 40166),
+        ({"miniprogram": TemplateMiniProgram("wxother", "index")}, ArgumentError, 40166),
     ]
     for change, error, code in refusals:
         with pytest.raises(error) as caught:
@@ -264,7 +264,7 @@ async def test_other_refusals(wx_sim: WxSim, alice: Phone, template_id: str) -> 
         await subscribe.send(**usual)
     assert held.value.errcode == 43116
     wx_sim.account.outreach.templates[template_id].restricted = False
-    await subscribe.send(**usual, miniprogram=SubscribeMiniProgram("wxmini", "index"), page="https://a.example/")
+    await subscribe.send(**usual, miniprogram=TemplateMiniProgram("wxmini", "index"), page="https://a.example/")
     assert wx_sim.findings == []
 
 
@@ -307,7 +307,7 @@ async def test_a_consent_and_its_message(wx_sim: WxSim, alice: Phone) -> None:
     message: dict[str, Any] = {
         "template_id": template_id,
         "title": "标题",
-        "content": SubscribeValue("你好", "#173177"),
+        "content": TemplateValue("你好", "#173177"),
     }
     with pytest.raises(RecipientError):
         await subscribe.send_one_time(alice.openid, scene=8, **message)
