@@ -68,8 +68,7 @@ bench: $(VENV)/.bench
 
 # The pages that are written from the code's own tables; a test says when they are behind.
 docs-tables: $(VENV)/.user
-	$(BIN)/python -c "from wxmp.simulator.fidelity import as_markdown; print(as_markdown(), end='')" \
-		> docs/simulator-coverage.md
+	$(BIN)/python docs/tables.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

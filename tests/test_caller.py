@@ -7,12 +7,12 @@ import json
 import logging
 import pickle
 import traceback
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import attrs
 import pytest
 
-from wxmp._caller import Caller, Endpoint
+from wxmp._caller import Arrival, Caller, Endpoint
 from wxmp._redact import Secret
 from wxmp._request import Credentials, FilePart
 from wxmp.errcodes import DEAD_TOKEN_CODES
@@ -52,11 +52,13 @@ MEDIA = Endpoint("GET", "/cgi-bin/media/get", repeatable=True)
 
 @attrs.frozen
 class Reply:
-    """What the caller reads of a WireReply."""
+    """What the caller reads of a WireReply; a stream gives it in pieces of ``step`` bytes, then ``breaks``."""
 
     status: int = 200
     content: bytes = b'{"errcode":0,"errmsg":"ok"}'
     headers: dict[str, str] = attrs.field(factory=dict)
+    step: int = 1 << 16
+    breaks: Exception | None = None
 
 
 def answer(errcode: object = 0, errmsg: object = "ok", **fields: object) -> Reply:
@@ -72,6 +74,9 @@ class FakeTransport:
     def __init__(self, *outcomes: Outcome) -> None:
         self.outcomes = list(outcomes)
         self.requests: list[WireRequest] = []
+        self.limits: list[int | None] = []
+        #: Streams that are open.
+        self.open = 0
 
     async def send(self, request: WireRequest) -> Reply:
         self.requests.append(request)
@@ -80,10 +85,41 @@ class FakeTransport:
             raise outcome
         return outcome
 
+    def stream(self, request: WireRequest, *, max_body: int | None = None) -> FakeStream:
+        self.limits.append(max_body)
+        return FakeStream(self, request)
+
     @property
     def tokens(self) -> list[str]:
         """The access token of each request."""
         return [request.credentials.params["access_token"].reveal() for request in self.requests]  # type: ignore[union-attr]
+
+
+class FakeStream:
+    """The next outcome, as an answer that is read piece by piece."""
+
+    def __init__(self, transport: FakeTransport, request: WireRequest) -> None:
+        self.transport = transport
+        self.request = request
+        self.reply = Reply()
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        self.reply = await self.transport.send(self.request)
+        self.status, self.headers = self.reply.status, self.reply.headers
+        self.transport.open += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.transport.open -= 1
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        content, step = self.reply.content, self.reply.step
+        for start in range(0, len(content), step):
+            yield content[start : start + step]
+        if self.reply.breaks is not None:
+            raise self.reply.breaks
 
 
 class FakeTokens:
@@ -216,7 +252,7 @@ async def test_own_credentials(world: Make) -> None:
 async def test_pictures_come_from_their_own_host(world: Make) -> None:
     """An endpoint of the other host is sent there, without credentials."""
     w = world(Reply(content=b"\xff\xd8jpeg"))
-    await w.caller.download(PICTURE, params={"ticket": "t"})
+    await w.caller.download(PICTURE, whole, params={"ticket": "t"})
     assert w.transport.requests[0].origin == "https://mp.weixin.qq.com"
     assert w.transport.requests[0].credentials is None
 
@@ -425,6 +461,32 @@ async def test_done_codes_without_doubt(world: Make) -> None:
         await w.caller(DELETE)
 
 
+async def test_no_unknown_outcome_is_forgotten(world: Make) -> None:
+    """When the last attempt surely did nothing, an earlier one may have: the error still says so."""
+    refused = TransportError("refused", maybe_acted=False)
+    w = world(TimedOutError("slow"), refused, refused, refused)
+    with pytest.raises(TransportError) as caught:
+        await w.caller(READ)
+    assert caught.value.maybe_acted
+
+
+async def test_a_refusal_after_an_unknown_outcome_says_so(world: Make) -> None:
+    """A definite refusal of the repetition says nothing about the attempt before it."""
+    w = world(TimedOutError("slow"), answer(45009))
+    with pytest.raises(RateLimitError) as caught:
+        await w.caller(READ)
+    assert "may have been carried out" in caught.value.__notes__[0]
+
+
+async def test_a_plain_failure_makes_no_such_claim(world: Make) -> None:
+    """Where no attempt can have acted, no error says that one may have."""
+    refused = TransportError("refused", maybe_acted=False)
+    w = world(refused, refused, refused, refused)
+    with pytest.raises(TransportError) as caught:
+        await w.caller(READ)
+    assert not caught.value.maybe_acted
+
+
 @pytest.mark.parametrize(
     "refusal", [answer(45011), TransportError("refused", maybe_acted=False), Reply(429), answer(40001)]
 )
@@ -517,45 +579,166 @@ async def test_success_has_many_spellings(world: Make, fields: dict[str, Any]) -
 
 # ---- downloads
 
+JPEG = b"\xff\xd8jpeg"
+UNKNOWN = answer(40007, f"invalid media_id rid: {RID}").content
+LABELS = ["image/jpeg", "text/plain", "application/json; charset=utf-8", "application/octet-stream", ""]
 
-async def test_download_gives_bytes(world: Make) -> None:
-    """What is no JSON comes back as it is, headers included."""
-    reply = Reply(content=b"\xff\xd8jpeg", headers={"content-type": "image/jpeg"})
-    w = world(reply)
-    got: object = await w.caller.download(MEDIA, params={"media_id": "m"})
-    assert got is reply
+
+async def whole(arrival: Arrival) -> bytes:
+    """Receive a file: all of its bytes."""
+    return b"".join([piece async for piece in arrival])
+
+
+def labelled(content: bytes, label: str = "", **more: Any) -> Reply:
+    """An answer with a content type."""
+    return Reply(content=content, headers={"content-type": label} if label else {}, **more)
+
+
+async def test_download_gives_a_file(world: Make) -> None:
+    """What is no JSON goes to the receiver, with its headers, and its result comes back."""
+    w = world(labelled(JPEG, "image/jpeg"))
+
+    async def receive(arrival: Arrival) -> tuple[bytes, str]:
+        return await whole(arrival), arrival.headers["content-type"]
+
+    assert await w.caller.download(MEDIA, receive, params={"media_id": "m"}) == (JPEG, "image/jpeg")
     assert w.transport.requests[0].params == {"media_id": "m"}
+    assert w.transport.open == 0
 
 
-async def test_download_recognises_an_error(world: Make) -> None:
-    """An error in JSON with HTTP 200 is raised as what it is."""
-    w = world(answer(40007, f"invalid media_id rid: {RID}"))
-    with pytest.raises(WxmpError) as caught:
-        await w.caller.download(MEDIA)
-    assert (caught.value.errcode, caught.value.rid) == (40007, RID)  # type: ignore[attr-defined]
+async def test_download_passes_its_limits_on(world: Make) -> None:
+    """Time and size of the call are those of the transport's stream; a payload is sent as JSON."""
+    w = world(labelled(JPEG))
+    endpoint = Endpoint("POST", "/cgi-bin/material/get_material", repeatable=True)
+    await w.caller.download(endpoint, whole, json={"media_id": "m"}, timeout=33.0, limit=5000)
+    (request,) = w.transport.requests
+    assert (request.content, request.timeout, w.transport.limits) == (b'{"media_id":"m"}', 33.0, [5000])
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 16])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b" \r\n\t", b"\xef\xbb\xbf \n"])
+@pytest.mark.parametrize("label", [*LABELS, "audio/amr", "voice/speex"])
+async def test_an_error_is_known_under_any_label(world: Make, label: str, before: bytes, step: int) -> None:
+    """An error in the place of a file is raised as what it is, whatever it is labelled, preceded by and cut into."""
+    w = world(labelled(before + UNKNOWN, label, step=step))
+    with pytest.raises(NotFoundError) as caught:
+        await w.caller.download(MEDIA, whole)
+    assert (caught.value.errcode, caught.value.rid) == (40007, RID)
+    assert w.transport.open == 0
+
+
+@pytest.mark.parametrize("step", [1, 1 << 16])
+@pytest.mark.parametrize("label", LABELS)
+async def test_download_that_answers_json(world: Make, label: str, step: int) -> None:
+    """Some media are answered as JSON (a video's address): that is no error, and no file."""
+    w = world(labelled(b'{"video_url":"https://example.com/v"}', label, step=step))
+    assert await w.caller.download(MEDIA, whole) == {"video_url": "https://example.com/v"}
+
+
+@pytest.mark.parametrize("step", [1, 1 << 16])
+@pytest.mark.parametrize("content", [b"{" + bytes(100), b"<" + bytes(100), b" {}{", b"{" + bytes(range(256)) * 400])
+@pytest.mark.parametrize("label", ["audio/amr", "Audio/speex; rate=16000", "voice/speex"])
+async def test_sound_may_begin_with_anything(world: Make, label: str, content: bytes, step: int) -> None:
+    """Sound without a header can begin with a brace or a bracket; its label says that it is sound."""
+    w = world(labelled(content, label, step=step))
+    assert await w.caller.download(MEDIA, whole) == content
+
+
+@pytest.mark.parametrize("step", [1, 3, 1 << 16])
+async def test_a_file_in_small_pieces_is_whole(world: Make, step: int) -> None:
+    """What was read to judge the answer is not lost, however it is cut."""
+    content = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+    w = world(labelled(content, "image/png", step=step))
+    assert await w.caller.download(MEDIA, whole) == content
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>busy</html>", b"  <!DOCTYPE html>", b"\xef\xbb\xbf<xml/>"])
+@pytest.mark.parametrize("label", ["text/html", "image/jpeg", ""])
+async def test_a_page_is_no_file(world: Make, content: bytes, label: str) -> None:
+    """Nothing, or a page of something in between, is no file; the error keeps an excerpt."""
+    w = world(labelled(content, label), attempts=1)
+    with pytest.raises(ReplyError, match="not a file") as caught:
+        await w.caller.download(MEDIA, whole)
+    assert (caught.value.endpoint, caught.value.body) == (MEDIA.name, content.decode())
+    assert w.transport.open == 0
+
+
+async def test_a_page_that_echoes_the_token(world: Make) -> None:
+    """The excerpt does not carry the token."""
+    w = world(labelled(b"<a href='/x?access_token=TOKEN-1'>"), attempts=1)
+    with pytest.raises(ReplyError) as caught:
+        await w.caller.download(MEDIA, whole)
+    assert "TOKEN-1" not in shown(caught.value)
+
+
+async def test_endless_json_is_refused(world: Make) -> None:
+    """JSON of more than 10 MiB is read no further."""
+    w = world(labelled(b'{"news_item":"' + b"x" * (11 << 20), "text/plain"), attempts=1)
+    with pytest.raises(ReplyError, match="larger than"):
+        await w.caller.download(MEDIA, whole)
+    assert w.transport.open == 0
+
+
+async def test_broken_json_in_place_of_a_file(world: Make) -> None:
+    """What begins like JSON and is none is an answer that cannot be read."""
+    w = world(labelled(b'{"errcode":40007', "image/jpeg"), attempts=1)
+    with pytest.raises(ReplyError):
+        await w.caller.download(MEDIA, whole)
 
 
 async def test_download_replaces_a_dead_token(world: Make) -> None:
     """Downloads go the same road: the token is replaced, passing failures are repeated."""
     w = world(answer(40001), answer(-1), Reply(content=b"jpeg"))
-    assert (await w.caller.download(MEDIA)).content == b"jpeg"
+    assert await w.caller.download(MEDIA, whole) == b"jpeg"
     assert w.transport.tokens == ["TOKEN-1", "TOKEN-2", "TOKEN-2"]
 
 
-async def test_download_that_answers_json(world: Make) -> None:
-    """Some media are answered as JSON (a video's address): that is no error."""
-    reply = Reply(content=b'{"video_url":"https://example.com/v"}')
-    w = world(reply)
-    got: object = await w.caller.download(MEDIA)
-    assert got is reply
+async def test_download_that_breaks_begins_anew(world: Make) -> None:
+    """When the connection breaks half-way the call is repeated, and the receiver begins with an empty hand."""
+    seen: list[list[bytes]] = []
+
+    async def receive(arrival: Arrival) -> bytes:
+        seen.append([])
+        async for piece in arrival:
+            seen[-1].append(piece)
+        return b"".join(seen[-1])
+
+    broken = labelled(JPEG, step=4, breaks=TransportError("reset", maybe_acted=True))
+    w = world(broken, broken, labelled(JPEG, step=4))
+    assert await w.caller.download(MEDIA, receive) == JPEG
+    assert seen == [[JPEG[:4], JPEG[4:]]] * 3
+    assert (len(w.slept), w.transport.open) == (2, 0)
+
+
+async def test_download_that_may_not_be_repeated(world: Make) -> None:
+    """Where a repeat could do harm, a broken connection is final."""
+    w = world(labelled(JPEG, breaks=TransportError("reset", maybe_acted=True)))
+    with pytest.raises(TransportError):
+        await w.caller.download(SEND, whole)
+    assert len(w.transport.requests) == 1
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), ValueError("bug"), asyncio.CancelledError()])
+async def test_what_the_receiver_raises_passes_through(world: Make, error: BaseException) -> None:
+    """A failure on this side is neither repeated nor changed, and the answer is let go."""
+
+    async def receive(arrival: Arrival) -> bytes:
+        raise error
+
+    w = world(labelled(JPEG))
+    with pytest.raises(type(error)) as caught:
+        await w.caller.download(MEDIA, receive)
+    assert caught.value is error
+    assert (len(w.transport.requests), w.transport.open) == (1, 0)
 
 
 @pytest.mark.parametrize("status", [404, 502])
 async def test_download_with_a_bad_status(world: Make, status: int) -> None:
     """An error page is no picture."""
-    w = world(Reply(status, content=b"\xff\xd8jpeg"), attempts=1)
+    w = world(Reply(status, content=JPEG), attempts=1)
     with pytest.raises(BadStatusError):
-        await w.caller.download(MEDIA)
+        await w.caller.download(MEDIA, whole)
+    assert w.transport.open == 0
 
 
 async def test_download_without_a_token(world: Make) -> None:
@@ -563,8 +746,76 @@ async def test_download_without_a_token(world: Make) -> None:
     error = TokenStoreUnavailable("down")
     w = world(tokens=FakeTokens(usable=0, error=error))
     with pytest.raises(TokenStoreUnavailable) as caught:
-        await w.caller.download(MEDIA)
+        await w.caller.download(MEDIA, whole)
     assert caught.value is error
+
+
+# ---- streams
+
+
+async def test_stream_is_open_within_its_block(world: Make) -> None:
+    """The file is read within the block, and let go at its end."""
+    w = world(labelled(JPEG, "image/jpeg", step=2))
+    async with w.caller.stream(MEDIA, params={"media_id": "m"}) as arrival:
+        assert isinstance(arrival, Arrival)
+        assert w.transport.open == 1
+        assert await whole(arrival) == JPEG
+    assert w.transport.open == 0
+    assert w.transport.requests[0].params == {"media_id": "m"}
+
+
+async def test_stream_replaces_a_dead_token(world: Make) -> None:
+    """Opening goes the road of every call: the token is replaced, passing failures are repeated."""
+    w = world(answer(42001), TimedOutError("slow"), labelled(JPEG))
+    async with w.caller.stream(MEDIA) as arrival:
+        assert isinstance(arrival, Arrival)
+        assert await whole(arrival) == JPEG
+    assert w.transport.tokens == ["TOKEN-1", "TOKEN-2", "TOKEN-2"]
+
+
+async def test_stream_raises_an_error_when_it_is_opened(world: Make) -> None:
+    """An error in the place of a file is raised before anything can be read."""
+    w = world(labelled(UNKNOWN, "image/jpeg", step=1))
+    with pytest.raises(NotFoundError):
+        async with w.caller.stream(MEDIA):
+            pytest.fail("it was opened")
+    assert w.transport.open == 0
+
+
+async def test_stream_of_json(world: Make) -> None:
+    """JSON that is no error comes as it is."""
+    w = world(labelled(b'{"video_url":"https://example.com/v"}', "text/plain"))
+    async with w.caller.stream(MEDIA) as found:
+        assert found == {"video_url": "https://example.com/v"}
+
+
+async def test_stream_that_breaks_is_not_repeated(world: Make) -> None:
+    """Once it is open, a broken connection is an error: what was read already cannot be taken back."""
+    error = TransportError("reset", maybe_acted=True)
+    w = world(labelled(JPEG, step=3, breaks=error))
+    read: list[bytes] = []
+
+    async def read_all() -> None:
+        async with w.caller.stream(MEDIA) as arrival:
+            assert isinstance(arrival, Arrival)
+            async for piece in arrival:
+                read.append(piece)
+
+    with pytest.raises(TransportError) as caught:
+        await read_all()
+    assert (b"".join(read), caught.value) == (JPEG, error)
+    assert (len(w.transport.requests), w.transport.open) == (1, 0)
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), api_error(-1), TransportError("another server")])
+async def test_what_the_block_raises_passes_through(world: Make, error: Exception) -> None:
+    """A failure of whoever reads is not taken for one of the call."""
+    w = world(labelled(JPEG))
+    with pytest.raises(type(error)) as caught:
+        async with w.caller.stream(MEDIA):
+            raise error
+    assert caught.value is error
+    assert (len(w.transport.requests), w.transport.open) == (1, 0)
 
 
 # ---- secrecy and log

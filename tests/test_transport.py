@@ -76,6 +76,7 @@ def post(content: bytes | None = b"{}", **more: Any) -> WireRequest:
         ({"s": "a b+c/d?e#f%41\r\n\0"}, "?s=a%20b%2Bc%2Fd%3Fe%23f%2541%0D%0A%00"),
         ({"name": "微信"}, "?name=%E5%BE%AE%E4%BF%A1"),
         ({"a&b": "1"}, "?a%26b=1"),
+        ({"kf_account": "a@b%40"}, "?kf_account=a@b%2540"),
     ],
 )
 async def test_params_are_encoded_and_never_pasted(server, transport, params, query) -> None:

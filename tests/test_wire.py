@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wxmp._redact import Secret
-from wxmp._wire import JsonObject, JsonValue, decode, dumps, encode, loads, wire
+from wxmp._wire import JsonObject, JsonValue, check_record, decode, dumps, encode, loads, wire
 from wxmp.errors import ArgumentError, ReplyError
 
 
@@ -40,6 +40,11 @@ class Leaf:
     name: str
     number: int = 0
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
+
+
+@attrs.frozen
+class Branch:
+    leaf: Leaf | None = None
 
 
 @attrs.frozen
@@ -153,6 +158,7 @@ TOKEN = "FAKE-TOKEN"
         ("own_leaf", None, Leaf("own")),
         ("own_leaf", {"name": "a"}, Leaf("a")),
         ("leaves", None, ()),
+        ("leaves", "", ()),
         ("leaves", [], ()),
         ("leaves", [{"name": "a"}, {"name": "b"}], (Leaf("a"), Leaf("b"))),
         ("anything", {"a": [1, None]}, {"a": [1, None]}),
@@ -164,6 +170,15 @@ def test_reading_is_lenient(field: str, sent: object, expected: object) -> None:
     value = getattr(decode(Everything, {field: sent}), field)
     assert value == expected
     assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_empty_records_are_absent(nothing: str | None) -> None:
+    """Empty text in place of a record that may be absent is no record, and any other text is a fault."""
+    assert decode(Branch, {"leaf": nothing}) == Branch()
+    assert decode(Branch, {"leaf": {"name": "a"}}) == Branch(Leaf("a"))
+    with pytest.raises(ReplyError, match=r"Branch\.leaf: expected an object, found text"):
+        decode(Branch, {"leaf": "x"})
 
 
 def test_wire_names() -> None:
@@ -625,6 +640,72 @@ decode(UserInfo, user)
 best = lambda act: min(timeit.repeat(act, number=300, repeat=15)) / 300
 print(json.dumps([best(lambda: decode(UserInfo, user)), best(lambda: json.loads(text))]))
 """
+
+
+@attrs.frozen
+class Written:
+    """One attribute of each kind that records have."""
+
+    text: str = ""
+    number: int = 0
+    ratio: float = 0.0
+    switch: bool = False
+    at: datetime | None = None
+    scene: Scene | str | None = None
+    sex: Sex | int = 0
+    leaf: Leaf | None = None
+    leaves: tuple[Leaf, ...] = ()
+    any: JsonValue = None
+    extra: JsonObject = attrs.field(factory=dict, kw_only=True)
+
+
+FITTING: list[dict[str, Any]] = [
+    {},
+    {"text": "x", "number": -1, "ratio": 1, "switch": 1, "at": datetime.now(UTC), "any": [1, {"a": None}]},
+    {"scene": Scene.CARD, "sex": Sex.MALE, "leaf": Leaf("x"), "leaves": (Leaf("x"), Leaf("y")), "extra": {"a": 1}},
+    {"scene": "new", "sex": 7, "leaves": [Leaf("x")]},
+]
+
+
+@pytest.mark.parametrize("values", FITTING)
+def test_a_record_of_the_right_types_is_written(values: dict[str, Any]) -> None:
+    """What the annotations allow is written: enums and what is new beside them, 0 and 1 for a switch, a list."""
+    check_record(Written(**values))
+    assert isinstance(encode(Written(**values)), dict)
+
+
+UNFIT: list[tuple[str, object, str]] = [
+    ("text", 5, "must be a text, not an int"),
+    ("text", None, "must be a text, not a NoneType"),
+    ("text", b"x", "must be a text, not a bytes"),
+    ("number", True, "must be a whole number, not a bool"),
+    ("number", 1.0, "must be a whole number, not a float"),
+    ("ratio", "1", "must be a number, not a str"),
+    ("switch", 2, "must be true or false, not an int"),
+    ("switch", "no", "must be true or false, not a str"),
+    ("at", 1_700_000_000, "must be a datetime or None, not an int"),
+    ("scene", 1, "must be a text or None, not an int"),
+    ("sex", "1", "must be a whole number, not a str"),
+    ("leaf", {"name": "x"}, "must be a Leaf or None, not a dict"),
+    ("leaves", "xy", "must be a list, each entry a Leaf, not a str"),
+    ("leaves", (Leaf("x"), "y"), "must be a list, each entry a Leaf, not a tuple"),
+    ("extra", [("a", 1)], "must be an object, not a list"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "said"), UNFIT)
+def test_a_record_of_wrong_types_is_refused(name: str, value: object, said: str) -> None:
+    """A value that its annotation does not allow is refused by its place and type, and not shown."""
+    with pytest.raises(ArgumentError) as caught:
+        encode(Written(**{name: value}))  # type: ignore[arg-type]
+    assert (caught.value.field, caught.value.errmsg) == (f"Written.{name}", said)
+
+
+def test_a_wrong_record_inside_of_a_record_is_refused() -> None:
+    """The records inside of a record are looked at, too."""
+    with pytest.raises(ArgumentError) as caught:
+        encode(Written(leaves=(Leaf("x"), Leaf(5))))  # type: ignore[arg-type]
+    assert caught.value.field == "Leaf.name"
 
 
 def test_reading_a_user_is_cheap() -> None:

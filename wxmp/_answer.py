@@ -10,9 +10,11 @@ from wxmp.errors import ReplyError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Decoder", "header_map"]
+__all__ = ["LONGEST_LENGTH", "Decoder", "header_map"]
 
 _INFLATE_CHUNK: Final = 64 * 1024
+#: Digits of a Content-Length. Python does not read numbers of thousands of digits.
+LONGEST_LENGTH: Final = 20
 
 
 def header_map(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -51,7 +53,7 @@ class Decoder:
         elif encoding not in ("", "identity"):
             raise ReplyError("the answer is compressed in a way nobody asked for")
         declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit:
+        if declared.isdecimal() and (len(declared) > LONGEST_LENGTH or int(declared) > limit):
             raise self._too_large()
 
     def feed(self, chunk: bytes) -> list[bytes]:

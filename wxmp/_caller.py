@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from wxmp._redact import Secret
     from wxmp._request import FilePart
     from wxmp._transport import Transport, WireStream
-    from wxmp._wire import JsonObject
+    from wxmp._wire import JsonObject, JsonValue
     from wxmp.retry import RetryPolicy
 
 __all__ = ["Arrival", "Caller", "Endpoint", "Tokens"]
@@ -49,13 +49,16 @@ S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
-logger = logging.getLogger("wxmp.call")
+logger: logging.Logger = logging.getLogger("wxmp.call")
 
 #: A call gets at most this many replacements of a dead token.
 REPLACEMENTS: Final = 2
 NO_CODES: Final[frozenset[int]] = frozenset()
 #: Bytes of the largest file that is fetched. The platform keeps none above 10 MB today.
 LARGEST_FILE: Final = 100 * 2**20
+
+#: Seconds. More is no wish of anybody, and the clocks of some systems end soon after it.
+LONGEST_TIMEOUT: Final = 30 * 86_400
 
 _OK_STATUS: Final = range(200, 300)
 _SERVER_ERROR: Final = 500
@@ -131,6 +134,8 @@ class Caller:
         self.appid = appid
         #: Returns the AppSecret; asked late, so that a rotated secret is seen.
         self.secret = secret
+        #: Seconds since 1970, for what goes by the day; the policy's, so that a test sets one clock.
+        self.wall_clock: Callable[[], float] = retry.wall_clock
         #: Where QR pictures live.
         self.mp_origin = mp_origin
         self._transport = transport
@@ -240,6 +245,8 @@ class Caller:
         credentials: Credentials | None,
         timeout: float | None,
     ) -> _Call:
+        if timeout is not None and not (_is_number(timeout) and 0 < timeout <= LONGEST_TIMEOUT):
+            raise ConfigError("timeout must be a number of seconds above 0, a month at most", field="timeout")
         content: bytes | None = None
         if endpoint.method == "GET":
             if json is not None or files is not None:
@@ -312,9 +319,10 @@ class Caller:
     ) -> T:
         """Hand the call to tenacity after its first attempt failed with ``first``."""
         pending: APIError | TransportError | ReplyError | None = first
+        unknown = False
 
         async def repeat() -> T:
-            nonlocal pending, call
+            nonlocal pending, call, unknown
             if pending is not None:
                 error, pending = pending, None
             else:
@@ -324,6 +332,7 @@ class Caller:
                     error = failure
             if not certainly_not_executed(error):
                 # From now on "it is there already" may well mean that an earlier attempt did it.
+                unknown = True
                 call = call._replace(accepted=call.endpoint.accepted_codes | call.endpoint.done_codes)
             raise error
 
@@ -341,7 +350,13 @@ class Caller:
         try:
             return await policy(repeat)
         except _NoTokenError as failure:
+            if unknown:
+                _tell(failure.error)
             raise failure.error from failure.error.__cause__
+        except (APIError, TransportError, ReplyError) as error:
+            if unknown:
+                _tell(error)
+            raise
 
     def _request(self, call: _Call, credentials: Credentials | None) -> WireRequest:
         endpoint = call.endpoint
@@ -372,12 +387,16 @@ class Caller:
         payload = loads(reply.content, endpoint=endpoint.name, mask=lambda text: _mask(text, credentials))
         errcode = payload.get("errcode")
         if errcode in (None, 0):
+            if "base_resp" in payload:  # a few endpoints say there what the others say above
+                _mask_words(payload["base_resp"], "err_msg", credentials)
             return payload
         number = _number(errcode)
         if number is None:
             raise ReplyError("errcode is not a number", endpoint=endpoint.name)
         if number == 0 or number in call.accepted:
             payload["errcode"] = number
+            # A family can still make an error of it.
+            _mask_words(payload, "errmsg", credentials)
             return payload
         errmsg = _mask(str(payload.get("errmsg") or ""), credentials)
         raise api_error(number, errmsg, endpoint=endpoint.name, token_request=endpoint.issues_tokens)
@@ -428,23 +447,24 @@ async def _arrival(stream: WireStream, request: WireRequest) -> Arrival | WireRe
         # The platform labels its errors in several ways, so the first bytes decide; a file in one of its formats begins
         # neither with a brace nor with a tag. Only sound without a header can begin with anything, and it is labelled.
         labelled = stream.headers.get("content-type", "").partition("/")[0].strip().lower() in _SOUND
-        start = b""
+        start, sign, most = bytearray(), b"", _LONGEST_ERROR
         async for piece in pieces:
             start += piece
-            sign = start.lstrip(_BLANK)[:1]
-            if sign and (sign != b"{" or len(start) > (_LONGEST_ERROR if labelled else _LONGEST_WORDS)):
+            if not sign:
+                sign = bytes(start.lstrip(_BLANK)[:1])
+                most = _LONGEST_WORDS if sign == b"{" and not labelled else most
+            if (sign and sign != b"{" and (labelled or sign != b"<")) or len(start) > most:
                 break
         else:  # it was read to its end
-            sign = start.lstrip(_BLANK)[:1]
-            if sign == b"{" and not (labelled and not _is_object(start)):
-                return WireReply(stream.status, stream.headers, start)
-        if not start or (sign == b"<" and not labelled):
+            if sign == b"{" and not (labelled and not _is_object(bytes(start))):
+                return WireReply(stream.status, stream.headers, bytes(start))
+        if not sign or (sign == b"<" and not labelled):
             text = _mask(start[:_LONGEST_ERROR].decode("utf-8", "replace"), request.credentials)
             raise ReplyError("the answer is not a file", endpoint=request.label, body=text)
         if sign == b"{" and not labelled:
             raise ReplyError(f"the answer is larger than {_LONGEST_WORDS} bytes", endpoint=request.label)
         opened.pop_all()
-        return Arrival(stream, start, pieces)
+        return Arrival(stream, bytes(start), pieces)
 
 
 def _is_object(text: bytes) -> bool:
@@ -453,6 +473,10 @@ def _is_object(text: bytes) -> bool:
     except ReplyError:
         return False
     return True
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _number(errcode: object) -> int | None:
@@ -464,6 +488,11 @@ def _number(errcode: object) -> int | None:
 def _mask(text: str, credentials: Credentials | None) -> str:
     """Answers can echo what was sent, credentials included."""
     return text if credentials is None else scrub(text, credentials.values())
+
+
+def _mask_words(verdict: JsonValue, name: str, credentials: Credentials | None) -> None:
+    if isinstance(verdict, dict) and name in verdict:
+        verdict[name] = _mask(str(verdict[name] or ""), credentials)
 
 
 class _Read(Protocol[S_contra, R_co]):
@@ -497,6 +526,14 @@ class _Call(NamedTuple):
     def replayable(self) -> bool:
         """A part that comes from an iterator can be sent only once."""
         return self.files is None or all(part.replayable for part in self.files)
+
+
+def _tell(error: WxmpError) -> None:
+    """Say of the last failure of a call that an attempt before it may have acted, whatever became of the later ones."""
+    if isinstance(error, TransportError | ReplyError):
+        error.maybe_acted = True
+    else:
+        error.add_note("an earlier attempt of this call broke off without an answer: it may have been carried out")
 
 
 def _refuse_status(endpoint: Endpoint, status: int) -> None:

@@ -25,13 +25,24 @@ def target_path(to: str | os.PathLike[str]) -> Path:
     """Return ``to`` as a path that a file can be written to.
 
     Raises:
-        ConfigError: Its folder is not there, or it is a folder itself.
+        ConfigError: It is no path, its folder is not there, or it is a folder itself, a device or the like.
     """
-    target = Path(to)
-    if not target.parent.is_dir():
+    try:
+        target = Path(to)
+        os.fsencode(target)
+        in_folder, is_folder = target.parent.is_dir(), target.is_dir()
+        # A device would be replaced by a file, for everybody on the machine.
+        is_other = not is_folder and target.exists() and not target.is_file()
+    except (TypeError, UnicodeEncodeError):
+        raise ConfigError("to must be a path", field="to") from None
+    except OSError as error:  # too long a name, for example
+        raise ConfigError(f"to cannot be written: {error.strerror}", field="to") from None
+    if not in_folder:
         raise ConfigError("to must be a path in a folder that exists", field="to")
-    if target.is_dir():
+    if is_folder:
         raise ConfigError("to is a folder: name the file in it", field="to")
+    if is_other:
+        raise ConfigError("to is no file but a device, a pipe or the like", field="to")
     return target
 
 
@@ -53,7 +64,8 @@ async def arriving(target: Path, *, private: bool) -> AsyncGenerator[IO[bytes], 
             yield handle
             handle.flush()
             await asyncio.to_thread(os.fsync, handle.fileno())
-        await asyncio.to_thread(temporary.replace, target)
+        # In one go and not in a thread: a cancelled wait for a thread does not say whether the file was replaced.
+        temporary.replace(target)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

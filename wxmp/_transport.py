@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Transport", "WireStream"]
 
-logger = logging.getLogger("wxmp.transport")
+logger: logging.Logger = logging.getLogger("wxmp.transport")
 
 T = TypeVar("T")
 
@@ -546,7 +546,7 @@ class WireStream:
         self._response: Any = None
         self._pieces: AsyncIterator[bytes] | None = None
         #: HTTP status.
-        self.status = 0
+        self.status: int = 0
         #: Headers, lower-case names.
         self.headers: Mapping[str, str] = {}
 

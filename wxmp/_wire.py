@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cattrs import Converter
 
-__all__ = ["JsonObject", "JsonValue", "Payload", "decode", "dumps", "encode", "loads", "wire"]
+__all__ = ["JsonObject", "JsonValue", "Payload", "check_record", "decode", "dumps", "encode", "loads", "wire"]
 
 T = TypeVar("T")
 
@@ -174,7 +174,10 @@ def _has_utf8(text: str) -> bool:
 
 
 def _kind(value: object) -> str:
-    name = type(value).__name__
+    return _with_article(type(value).__name__)
+
+
+def _with_article(name: str) -> str:
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
@@ -201,9 +204,73 @@ def encode(record: object) -> Any:
     """Return the JSON form of a record: wire names, no absent (``None``) fields, ``extra`` merged in.
 
     Raises:
-        ArgumentError: A ``datetime`` has no time zone.
+        ArgumentError: A ``datetime`` has no time zone, or an attribute is not what its annotation says.
     """
     return _converter().unstructure(record)
+
+
+def check_record(record: object) -> None:
+    """Refuse a record that holds something else than its annotations say; :func:`encode` does it by itself.
+
+    Raises:
+        ArgumentError: It names the attribute and the two types, never the value.
+    """
+    cls: Any = type(record)
+    for name, fits, annotation in _tests(cls):
+        value = getattr(record, name)
+        if not fits(value):
+            raise ArgumentError(
+                errcode=UNREADABLE_PAYLOAD,
+                errmsg=f"must be {_in_words(annotation)}, not {_kind(value)}",
+                field=f"{cls.__name__}.{name}",
+            )
+
+
+@cache
+def _tests(cls: type[Any]) -> tuple[tuple[str, Callable[[object], bool], Any], ...]:
+    return tuple([(field.name, _fit(field.type), field.type) for field in attrs.fields(attrs.resolve_types(cls))])
+
+
+_PLAIN: Final[Mapping[object, tuple[Callable[[object], bool], str]]] = {
+    str: (lambda value: isinstance(value, str), "a text"),
+    int: (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    float: (lambda value: isinstance(value, int | float) and not isinstance(value, bool), "a number"),
+    # The platform's own spelling of a switch is not refused.
+    bool: (lambda value: isinstance(value, int) and value in (0, 1), "true or false"),
+    datetime: (lambda value: isinstance(value, datetime), "a datetime"),
+    NoneType: (lambda value: value is None, "None"),
+}
+
+
+@cache
+def _fit(annotation: Any) -> Callable[[object], bool]:
+    """Return what tells whether a value is of a type, as far as records use types; records look after themselves."""
+    if annotation in _PLAIN:
+        return _PLAIN[annotation][0]
+    parts = _parts(annotation)
+    if parts:
+        tests = tuple(map(_fit, parts))
+        return lambda value: any(test(value) for test in tests)
+    if _is_tuple(annotation):
+        item = _fit(get_args(annotation)[0])
+        return lambda value: isinstance(value, tuple | list) and all(map(item, value))
+    if get_origin(annotation) is dict:
+        return lambda value: isinstance(value, dict)
+    if _is_record(annotation) or _is_enum(annotation):
+        return lambda value: isinstance(value, annotation)
+    return lambda _: True
+
+
+def _in_words(annotation: Any) -> str:
+    if annotation in _PLAIN:
+        return _PLAIN[annotation][1]
+    parts = _parts(annotation)
+    if parts:
+        # An enum is named by the plain type that stands beside it.
+        return " or ".join(dict.fromkeys(_in_words(part) for part in parts if not _is_enum(part)))
+    if _is_tuple(annotation):
+        return f"a list, each entry {_in_words(get_args(annotation)[0])}"
+    return "an object" if get_origin(annotation) is dict else _with_article(getattr(annotation, "__name__", "value"))
 
 
 @cache
@@ -397,7 +464,7 @@ def _tuple_reader(cls: object, converter: Converter) -> Callable[[object, object
     read_item = converter.get_structure_hook(item)
 
     def read(value: Any, _: object) -> object:
-        if value is None:
+        if value is None or value == "":
             return ()
         if not isinstance(value, list | tuple):
             raise _UnfitError("a list", value)
@@ -418,6 +485,12 @@ def _tuple_reader(cls: object, converter: Converter) -> Callable[[object, object
 
 def _is_record(cls: object) -> bool:
     return isinstance(cls, type) and attrs.has(cls)
+
+
+def _is_absent_or_record(cls: object) -> bool:
+    """``SomeRecord | None``."""
+    parts = _parts(cls)
+    return len(parts) == 2 and NoneType in parts and any(map(_is_record, parts))
 
 
 class _AtIndexError(Exception):
@@ -445,13 +518,14 @@ def _record_reader(cls: type[Any], converter: Converter) -> Callable[[Any, Any],
         **{field.name: override(rename=names.get(field.name, EXTRA_KEY)) for field in fields},  # type: ignore[arg-type]
     )
     known = frozenset(names.values())
-    # Fields with a value for "absent" that is not None: null and empty text mean it.
+    # Fields with a value for "absent": null and empty text mean it. Where an object belongs the platform has sent empty
+    # text, too.
     defaulted = tuple(
         names[field.name]
         for field in fields
         if field.name in names
         and field.default is not attrs.NOTHING
-        and (field.type in _SCALARS or _is_record(field.type))
+        and (field.type in _SCALARS or _is_record(field.type) or _is_absent_or_record(field.type))
     )
 
     def read_record(payload: Any, target: Any) -> Any:
@@ -483,6 +557,7 @@ def _record_writer(cls: type[Any], converter: Converter) -> Callable[[Any], Json
     )
 
     def write_record(record: Any) -> JsonObject:
+        check_record(record)
         payload = {key: value for key, value in write(record).items() if value is not None}
         extra: Mapping[str, Any] | None = payload.pop(EXTRA_KEY, None)
         return {**payload, **extra} if extra else payload

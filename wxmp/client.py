@@ -80,7 +80,8 @@ class Client:
     """An Official Account (公众号 / 服务号), called from asyncio.
 
     Use it as a context manager, or call :meth:`aclose`. One client serves a whole process; making a second one is
-    cheap. The families (``client.menu``, ``client.user`` ...) load when they are first touched.
+    cheap. The families (``client.menu``, ``client.user`` ...) load when they are first touched; the records that they
+    take and give are imported from the module of their name: ``from wxmp.api.menu import MenuButton``.
 
     Args:
         appid: The account's AppID (开发者ID).
@@ -261,7 +262,7 @@ class Client:
         files: Sequence[FilePart] | None = None,
         repeatable: bool = False,
     ) -> JsonObject:
-        """Call an endpoint that has no name here yet, with token, retry and errors like every other.
+        """Call an endpoint that has no name here, with token, retry and errors like every other.
 
         Args:
             method: ``"GET"`` or ``"POST"``.
@@ -408,7 +409,7 @@ class Client:
         """Statistics (数据统计)."""
         from wxmp.api.datacube import DatacubeAPI
 
-        return DatacubeAPI(self._caller)
+        return DatacubeAPI(self._caller, clock=self._caller.wall_clock)
 
     @cached_property
     def qrcode(self) -> QRCodeAPI:

@@ -544,6 +544,8 @@ _ROWS: Final[dict[int, tuple[str, str, Verdict, Kind, str, str]]] = {
     45102: ("API_BLOCKED", "API blocked for this account", "fix", "permission", "", ""),
     45103: ("API_UNSUPPORTED", "API no longer supported", "fix", "permission", "", ""),
     45104: ("DOMAIN_QUOTA_LIMIT", "domain quota reached", "fix", "argument", "", ""),
+    45110: ("AUTHOR_SIZE_OUT_OF_LIMIT", "author of the article too long", "fix", "argument", "",
+        "Shorten the author."),
     45112: ("QRCODEJUMP_BUSY", "busy (scan rules, qrcodejump)", "busy", "busy", "", ""),
     45113: ("PRODUCT_COUPON_UNSUPPORTED", "product and coupon publishing no longer supported", "fix", "permission", "",
         "Leave products and coupons out of the message."),

@@ -83,6 +83,11 @@ __all__ = [
 
 #: Three hexadecimal words after the text. An id of another make is taken too, the end of a word ("grid:") is not.
 _RID: Final = re.compile(r"(?<![0-9A-Za-z_])rid:[ \t]*([0-9A-Za-z-]+)")
+#: What would end a line of a log, colour a terminal, turn the direction of writing, or cannot be written as UTF-8.
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Characters of an ``errmsg`` and of a ``rid`` that are kept. The platform's longest ones have some 200, and 30.
+LONGEST_ERRMSG: Final = 1000
+LONGEST_RID: Final = 100
 _IPV4: Final = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)")
 #: ``ReplyError.body`` keeps this many characters of an answer that could not be read.
 BODY_EXCERPT: Final = 200
@@ -181,7 +186,7 @@ class ReplyError(WxmpError):
         super().__init__(message)
         self.endpoint = endpoint
         # Half an answer of a token endpoint holds a token that nobody knows yet, so that nobody can search for it.
-        self.body = mask_fields(body[:BODY_EXCERPT])[:BODY_EXCERPT]
+        self.body: str = mask_fields(body[:BODY_EXCERPT])[:BODY_EXCERPT]
         self.maybe_acted = maybe_acted
 
     def __str__(self) -> str:
@@ -209,7 +214,7 @@ class APIError(WxmpError):
         self.errmsg = errmsg
         self.endpoint = endpoint
         self.rid = rid
-        self.advice = advice or _advice(entry, errmsg)
+        self.advice: str = advice or _advice(entry, errmsg)
 
     def with_advice(self, advice: str) -> Self:
         """Return a fresh copy of the error that advises something more to the point."""
@@ -259,7 +264,7 @@ class RateLimitError(APIError):
         scope: str = "",
     ) -> None:
         super().__init__(errcode=errcode, errmsg=errmsg, endpoint=endpoint, rid=rid, advice=advice)
-        self.scope = scope or lookup(errcode).scope
+        self.scope: str = scope or lookup(errcode).scope
 
 
 class RecipientError(APIError):
@@ -547,14 +552,14 @@ def api_error(errcode: int, errmsg: str = "", *, endpoint: str = "", token_reque
 
     Args:
         errcode: The platform's code, not 0.
-        errmsg: Its text as received.
+        errmsg: Its text as received. What cannot be printed becomes a blank, and a text without end is cut.
         endpoint: Method and path of the call.
         token_request: True on the token endpoints and ``sns/*``, where 40001 means a wrong AppSecret (or user token)
             and never a dead access token.
     """
     entry = lookup(errcode)
-    text, rid = split_rid(errmsg)
+    text, rid = split_rid(_UNPRINTABLE.sub(" ", errmsg))
     cls = _CLASSES[entry.kind]
     if token_request and errcode in TOKEN_ENDPOINT_FIX and cls is DeadTokenError:
         cls = AccountError
-    return cls(errcode=errcode, errmsg=text, endpoint=endpoint, rid=rid)
+    return cls(errcode=errcode, errmsg=text[:LONGEST_ERRMSG], endpoint=endpoint, rid=rid[:LONGEST_RID])

@@ -132,7 +132,7 @@ async def test_send_a_str(platform: Platform, custom: CustomAPI) -> None:
 async def test_send_as_somebody(platform: Platform, custom: CustomAPI) -> None:
     """Account, AI mark and sub-merchant have their places beside the message."""
     route = platform.answer("POST", SEND, OK)
-    await custom.send("oA", "hi", kf_account="test1@kftest", ai_generated=True, businessid="7")
+    await custom.send("oA", "hi", kf_account="test1@kftest", ai_generated=True, business_id="7")
     assert platform.body(route) == {
         "touser": "oA",
         "msgtype": "text",
@@ -252,7 +252,7 @@ async def test_set_typing_shows_the_hint(platform: Platform, custom: CustomAPI) 
 async def test_set_typing_hides_the_hint(platform: Platform, custom: CustomAPI) -> None:
     """The other command goes out as it is, the sub-merchant beside it."""
     route = platform.answer("POST", TYPING, OK)
-    await custom.set_typing("oA", command="CancelTyping", businessid="7")
+    await custom.set_typing("oA", command="CancelTyping", business_id="7")
     assert platform.body(route) == {"touser": "oA", "command": "CancelTyping", "businessid": "7"}
 
 

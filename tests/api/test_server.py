@@ -184,3 +184,12 @@ async def test_explain_rid_without_a_record(platform: Platform, server: ServerAP
     platform.answer("POST", RID, {"errcode": 0, "errmsg": "ok"})
     with pytest.raises(ReplyError, match="request"):
         await server.explain_rid("x")
+
+
+async def test_explain_rid_of_a_get(platform: Platform, server: ServerAPI) -> None:
+    """What the platform leaves out of a record is empty; a GET has no body."""
+    record = {"invoke_time": "1635927298", "cost_in_ms": "30", "response_body": None}
+    platform.answer("POST", RID, {"errcode": 0, "errmsg": "ok", "request": record})
+    found = await server.explain_rid("61725984-6126f6f9-040f19c4")
+    assert (found.request_url, found.request_body, found.response_body, found.client_ip) == ("", "", "", None)
+    assert (int(found.invoke_time.timestamp()), found.cost_in_ms) == (1635927298, 30)

@@ -365,8 +365,16 @@ async def test_list_blocked_reads_both_shapes(platform: Platform, template: Temp
     """The records come as a list or as one object, their number as text or not."""
     route = platform.answer("POST", BLOCKED, {**OK, "msginfo": shape})
     sent_at = datetime(2021, 5, 3, 0, 0, tzinfo=UTC)
-    assert await template.list_blocked(2045001) == (BlockedMessage(17, 2045001, "t", "c", sent_at, "oA"),)
+    assert await template.list_blocked(2045001) == (BlockedMessage(17, "2045001", "t", "c", sent_at, "oA"),)
     assert platform.body(route) == {"tmpl_msg_id": "2045001", "largest_id": 0, "limit": 100}
+
+
+async def test_list_blocked_with_another_kind_of_number(platform: Platform, template: TemplateAPI) -> None:
+    """The documentation's own example of a message's number has letters."""
+    name = "f9KbMio42Ks3kzLwPP1aDkl2k98avIFbPtdLJ_yY7QY"
+    route = platform.answer("POST", BLOCKED, {**OK, "msginfo": {"id": 1, "tmpl_msg_id": name}})
+    assert await template.list_blocked(name) == (BlockedMessage(1, name),)
+    assert platform.body(route)["tmpl_msg_id"] == name
 
 
 @pytest.mark.parametrize("shape", [[], {}, None], ids=["list", "object", "null"])
@@ -377,8 +385,9 @@ async def test_list_blocked_of_nothing(platform: Platform, template: TemplateAPI
 
 
 async def test_list_blocked_without_records(platform: Platform, template: TemplateAPI) -> None:
-    """A missing field is a ReplyError, not "nothing was blocked"."""
-    platform.answer("POST", BLOCKED, OK)
+    """An "ok" alone means that nothing was blocked; an answer with neither is a ReplyError."""
+    platform.answer("POST", BLOCKED, OK, {"rows": []})
+    assert await template.list_blocked(1) == ()
     with pytest.raises(ReplyError, match="msginfo"):
         await template.list_blocked(1)
 
@@ -386,10 +395,12 @@ async def test_list_blocked_without_records(platform: Platform, template: Templa
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"limit": 0}, "limit"),
-        ({"limit": 101}, "limit"),
+        ({"count": 0}, "count"),
+        ({"count": 101}, "count"),
         ({"largest_id": -1}, "largest_id"),
         ({"msg_id": ""}, "msg_id"),
+        ({"msg_id": -1}, "msg_id"),
+        ({"msg_id": None}, "msg_id"),
     ],
 )
 async def test_list_blocked_checks(template: TemplateAPI, change: dict[str, Any], field: str) -> None:

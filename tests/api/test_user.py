@@ -394,12 +394,13 @@ async def test_update_remark(platform: Platform, user: UserAPI, remark: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("openid", "remark", "code", "field"), [("oA", "a" * 31, 40092, "remark"), ("", "x", 40003, "openid")]
+    ("openid", "remark", "code", "field"),
+    [("oA", "a" * 31, 40092, "remark"), ("oA", None, 40092, "remark"), ("", "x", 40003, "openid")],
 )
 async def test_update_remark_checks(
-    platform: Platform, user: UserAPI, openid: str, remark: str, code: int, field: str
+    platform: Platform, user: UserAPI, openid: str, remark: Any, code: int, field: str
 ) -> None:
-    """A note that is too long under every reading, or nobody's, is found before sending."""
+    """A note that is too long under every reading, no text, or nobody's, is found before sending."""
     with pytest.raises(ArgumentError) as caught:
         await user.update_remark(openid, remark=remark)
     assert (caught.value.errcode, caught.value.field) == (code, field)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, assert_type
 
 import wxmp
 from wxmp import (
@@ -39,8 +39,22 @@ from wxmp import (
     WxmpError,
 )
 from wxmp._wire import JsonObject
+from wxmp.api.ai import IDCard, TextScan, VoiceResult
+from wxmp.api.articles import Article, NewsContent, NewsItem, PictureArticle
+from wxmp.api.autoreply import AutoReplyRules
+from wxmp.api.comment import Comment, CommentPage
 from wxmp.api.custom import CustomText
+from wxmp.api.datacube import AdReport, AdSlotStat, AdSlotTotals, Report, Row, UserSummary
+from wxmp.api.downloads import FileStream
+from wxmp.api.draft import Draft, DraftPage
+from wxmp.api.kf import KfAccount, KfMessage, KfSession
+from wxmp.api.mass import MassImages, MassJob, MassNews, MassReceipt, MassStatus
+from wxmp.api.material import AddedMaterial, Material, MaterialItem
+from wxmp.api.media import MediaFile, UploadedMedia
 from wxmp.api.menu import Menu, MenuButton, Menus
+from wxmp.api.publish import Publication, PublishJob, PublishReceipt
+from wxmp.api.shorturl import LongData
+from wxmp.api.subscribe import SubscribeTemplate, SubscribeTitle
 from wxmp.api.tag import MemberChange, Tag
 from wxmp.api.user import OpenidPage, UserInfo
 from wxmp.control import ControlKey, ControlServer, HTTPTokenStore
@@ -59,6 +73,8 @@ from wxmp.webhook import (
 from wxmp.webhook.gate import Mode
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import httpx
     import redis.asyncio
 
@@ -245,6 +261,98 @@ async def messages(client: Client) -> None:
     assert_type(receipt.msg_id, int)
 
 
+async def files(client: Client, path: Path, pieces: AsyncIterator[bytes]) -> None:
+    def seen(done: int, total: int | None) -> None:
+        print(done, total)
+
+    uploaded = await client.media.upload(path, type="image", progress=seen)
+    assert_type(uploaded, UploadedMedia)
+    assert_type(uploaded.create_time, datetime)
+    await client.media.upload(b"", type="voice")
+    await client.media.upload(pieces, type="video", size=5, filename="a.mp4")
+    await client.media.upload(path, type="film")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    file = await client.media.get(uploaded.media_id, to=path, progress=seen)
+    assert_type(file, MediaFile)
+    assert_type(file.path, Path | None)
+    async with client.media.stream(uploaded.media_id) as stream:
+        assert_type(stream, FileStream)
+        async for piece in stream:
+            assert_type(piece, bytes)
+    assert_type(await client.material.add("cover.jpg", type="thumb"), AddedMaterial)
+    assert_type(await client.material.get("id"), Material)
+    assert_type(await client.material.upload_article_image(path), str)
+    async for item in client.material.iter_items("image"):
+        assert_type(item, MaterialItem)
+
+
+async def articles(client: Client) -> None:
+    article = Article("title", "<p></p>", "cover", author="a")
+    media_id = await client.draft.add([article, PictureArticle("title", "", ["picture"])])
+    assert_type(media_id, str)
+    draft = await client.draft.get(media_id)
+    assert_type(draft, NewsContent)
+    assert_type(draft.news_item, tuple[NewsItem, ...])
+    await client.draft.update(media_id, index=0, article=draft.news_item[0].as_article())
+    page = await client.draft.list(count=5)
+    assert_type(page, DraftPage)
+    assert_type(page.drafts, tuple[Draft, ...])
+    receipt = await client.publish.submit(media_id)
+    assert_type(receipt, PublishReceipt)
+    job = await client.publish.get_status(receipt.publish_id)
+    assert_type(job, PublishJob)
+    assert_type(job.article_urls, tuple[str, ...])
+    async for publication in client.publish.iter_publications(no_content=True):
+        assert_type(publication, Publication)
+    assert_type(await client.comment.list(1), CommentPage)
+    async for comment in client.comment.iter_comments(1, index=0):
+        assert_type(comment, Comment)
+
+
+async def mass_sends(client: Client) -> None:
+    receipt = await client.mass.send_all(MassNews("draft"), tag_id=1)
+    assert_type(receipt, MassReceipt)
+    assert_type(receipt.msg_id, int | None)
+    assert_type(await client.mass.send(["a", "b"], MassImages("picture")), MassReceipt)
+    job = await client.mass.get_status(1)
+    assert_type(job, MassJob)
+    assert_type(job.msg_status, MassStatus | str)
+    await client.mass.send_all("text", True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def staff_and_notices(client: Client) -> None:
+    assert_type(await client.kf.list_accounts(), tuple[KfAccount, ...])
+    assert_type(await client.kf.get_session("openid"), KfSession | None)
+    async for message in client.kf.iter_messages(datetime.now(UTC), datetime.now(UTC)):
+        assert_type(message, KfMessage)
+    assert_type(await client.subscribe.list_templates(), tuple[SubscribeTemplate, ...])
+    assert_type(client.subscribe.consent_url("https://example.com", template_id="id", scene=1), str)
+    async for title in client.subscribe.iter_public_titles([1]):
+        assert_type(title, SubscribeTitle)
+    assert_type(await client.autoreply.get(), AutoReplyRules)
+    assert_type(await client.shorturl.fetch(await client.shorturl.create("text")), LongData)
+
+
+async def statistics(client: Client, day: date) -> None:
+    report = await client.datacube.get_user_summary(day, day)
+    assert_type(report, Report[UserSummary])
+    assert_type(report[0], UserSummary)
+    assert_type(report[:2], tuple[UserSummary, ...])
+    assert_type(report.rows(), list[Row])
+    assert_type(report.columns, tuple[str, ...])
+    for record in report:
+        assert_type(record.ref_date, date)
+    assert_type(await client.datacube.get_ad_slot_stats(day), AdReport[AdSlotStat, AdSlotTotals])
+    async for stat in client.datacube.iter_ad_slot_stats(day, day):
+        assert_type(stat, AdSlotStat)
+
+
+async def recognition(client: Client, path: Path) -> None:
+    assert_type(await client.ai.ocr_id_card(path), IDCard)
+    assert_type(await client.ai.ocr_text(img_url="https://example.com/a.jpg"), TextScan)
+    assert_type(await client.ai.get_voice_result(await client.ai.submit_voice(path)), VoiceResult)
+    await client.ai.translate("茶", from_lang="zh", to_lang="en_US")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 async def codes_and_pages(client: Client) -> None:
     code = await client.qrcode.create("scene", permanent=True)
     assert_type(await client.qrcode.get_image(code.ticket), bytes)
@@ -260,6 +368,8 @@ def webhooks(client: Client) -> None:
         token="token", encoding_aes_key=None, appid="wx", mode="plain", previous=[("old", None)], client=client
     )
     assert_type(hook.mode, Mode)
+    assert_type(Webhook.from_env("WX_", client=client, window=None), Webhook)
+    Webhook.from_env(windows=None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
     @hook.on(TextMessage)
     async def echo(message: TextMessage, client: Client) -> TextReply:

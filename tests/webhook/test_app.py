@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import inspect
 import json
 import logging
 import threading
@@ -31,6 +32,7 @@ from wxmp.webhook import (
     TransferCustomerService,
     VideoReply,
     Webhook,
+    WebhookSettings,
 )
 
 if TYPE_CHECKING:
@@ -562,6 +564,12 @@ def test_the_environment_can_hold_the_settings(monkeypatch: pytest.MonkeyPatch) 
     assert Webhook.from_env().mode == "safe"
     monkeypatch.setenv("WXMP_CALLBACK_MODE", "compatible")
     assert Webhook.from_env(window=None).mode == "compatible"
+
+
+def test_from_env_takes_what_the_class_takes() -> None:
+    """The settings of from_env() are the arguments of the class, by name and type."""
+    taken = {name: str(kind.annotation) for name, kind in inspect.signature(Webhook).parameters.items()}
+    assert {name: kind.__forward_arg__ for name, kind in WebhookSettings.__annotations__.items()} == taken
 
 
 def test_the_repr_shows_no_secret() -> None:

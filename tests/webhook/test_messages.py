@@ -334,7 +334,7 @@ EVENT_SAMPLES = [
         ),
         {
             "publish_event_info": ev.PublishEventInfo(
-                publish_id=2247503051,
+                publish_id="2247503051",
                 publish_status=0,
                 article_id="b5O2",
                 article_detail=ev.ArticleDetail(count=1, items=(ev.PublishedArticle(idx=1, article_url="U"),)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import attrs
 
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
     from wxmp._caller import Endpoint
 
-__all__ = ["OpenidData", "OpenidPage", "in_batches", "walk_offsets", "walk_pages"]
+__all__ = ["MOST_PAGES", "OpenidData", "OpenidPage", "in_batches", "next_page", "walk_offsets", "walk_pages"]
 
 T = TypeVar("T")
+
+#: Pages of one list. The longest one, the followers, would have a thousand million entries by then.
+MOST_PAGES: Final = 100_000
 
 
 @attrs.frozen
@@ -91,26 +94,39 @@ async def walk_pages(
         next_openid: Where to begin; empty is the top.
 
     Raises:
-        ReplyError: The platform gave a cursor for the second time: going on would never end.
+        ReplyError: The platform gave a cursor for the second time, or one behind a page without entries, or more pages
+            than can be: going on would never end.
     """
     cursor = next_openid
     seen = {cursor}
     while True:
         page = await fetch(cursor)
         cursor = page.next_openid
-        if not page.count:
+        if not page.openids and not page.count:
             return
-        if cursor and cursor in seen:
+        if cursor and (cursor in seen or not page.openids):
             raise ReplyError("next_openid does not move on, so the list would never end", endpoint=endpoint.name)
         for openid in page.openids:
             yield openid
         if not cursor:
             return
+        next_page(len(seen), endpoint)
         seen.add(cursor)
 
 
+def next_page(done: int, endpoint: Endpoint) -> int:
+    """Return the number of the page after ``done`` pages.
+
+    Raises:
+        ReplyError: No list has that many.
+    """
+    if done >= MOST_PAGES:
+        raise ReplyError(f"more than {done} pages: the list would never end", endpoint=endpoint.name)
+    return done + 1
+
+
 async def walk_offsets(
-    fetch: Callable[[int], Awaitable[tuple[Sequence[T], int]]], *, offset: int = 0
+    fetch: Callable[[int], Awaitable[tuple[Sequence[T], int]]], endpoint: Endpoint, *, offset: int = 0
 ) -> AsyncGenerator[T, None]:
     """Yield the entries of all pages of a list that is read by position; each page is fetched when it is needed.
 
@@ -119,10 +135,20 @@ async def walk_offsets(
 
     Args:
         fetch: Fetches the page at a position: its entries, and how many there are in all.
+        endpoint: Whose pages, for the error.
         offset: Where to begin.
+
+    Raises:
+        ReplyError: The platform gave the same page a second time, or more pages than can be.
     """
+    before: Sequence[T] = ()
+    number = 0
     while True:
+        number = next_page(number, endpoint)
         page, total = await fetch(offset)
+        if page and page == before:
+            raise ReplyError("the offset does not move on, so the list would never end", endpoint=endpoint.name)
+        before = page
         for entry in page:
             yield entry
         offset += len(page)

@@ -9,7 +9,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import decode
 from wxmp.api._answers import without_verdict
-from wxmp.api._checks import check_openids
+from wxmp.api._checks import check_openids, check_optional_text
 from wxmp.api._pages import OpenidData, OpenidPage, in_batches, walk_pages
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ BATCH_SIZE: Final = 20
 
 @attrs.frozen
 class BlacklistAPI:
-    """The blacklist (黑名单管理): list, add, remove."""
+    """The blacklist (黑名单管理): list, add, remove. Verified accounts only; the others get 48001."""
 
     _call: Caller
 
@@ -49,11 +49,12 @@ class BlacklistAPI:
         Source:
             POST /cgi-bin/tags/members/getblacklist - 用户管理 / 获取公众号的黑名单列表
         """
-        reply = await self._call(LIST, json={"begin_openid": next_openid})
+        cursor = check_optional_text(LIST, "next_openid", next_openid)
+        reply = await self._call(LIST, json={"begin_openid": cursor})
         return decode(OpenidPage, without_verdict(reply), endpoint=LIST.name)
 
     def iter_members(self, *, next_openid: str = "") -> AsyncGenerator[str, None]:
-        """Yield the openids of all blacklisted users; a page is fetched when needed (获取公众号的黑名单列表).
+        """Iterate over the openids of all blacklisted users, page by page (获取公众号的黑名单列表).
 
         Args:
             next_openid: Begin behind this one: the last openid seen, to go on after a failure.
@@ -76,6 +77,7 @@ class BlacklistAPI:
         Raises:
             ArgumentError: An openid is not one of this account (40003, 49003), or there are none (40032; found before
                 sending).
+            BusyError: The platform cannot do it at the moment (268487001). It is tried again by itself.
 
         Source:
             POST /cgi-bin/tags/members/batchblacklist - 用户管理 / 拉黑用户

@@ -8,7 +8,7 @@ import attrs
 
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, encode, wire
-from wxmp.api._checks import check_openid, check_text, refusal
+from wxmp.api._checks import check_openid, check_optional_text, check_text, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -252,7 +252,7 @@ class CustomAPI:
     """Customer-service messages (客服消息).
 
     What a user does opens a window: 5 messages within 48 hours after they wrote, 3 within a minute after a tap on the
-    menu, a follow or a scan.
+    menu, a follow or a scan. Allowances do not add up. Verified accounts only; the others get 48001.
     """
 
     _call: Caller
@@ -264,25 +264,30 @@ class CustomAPI:
         *,
         kf_account: str | None = None,
         ai_generated: bool = False,
-        businessid: str | None = None,
+        business_id: str | None = None,
     ) -> None:
         """Send a customer-service message (发送客服消息).
 
         It is not repeated when its outcome is unknown, for the platform has no key to tell a repeat: the user would
-        get the message twice.
+        get the message twice. The platform allows 500 000 a day (50 000 for a test account).
 
         Args:
             openid: The receiver.
             message: What to send; a ``str`` is a text.
             kf_account: The customer-service account that speaks, ``name@wechat-id``.
             ai_generated: Show the grey line that says the message was made by AI (内容由第三方AI生成).
-            businessid: Not for Official Accounts: the sub-merchant of a mini program.
+            business_id: Not for Official Accounts: the sub-merchant of a mini program.
 
         Raises:
             RecipientError: No window is open (45015) or its messages are used up (45047); the user does not follow
                 the account (43004) or has switched off its messages (48002). A repeat does not help.
-            ArgumentError: The openid is not of this account (40003), the text is too long (45002).
+            ArgumentError: The openid is not of this account (40003), the text is too long (45002), the kind of message
+                is none (40008) or not allowed here (45050), a part of it is missing (40035, 41006, 44004), there are
+                several articles (45008), or ``kf_account`` is refused (40132, 61451).
             NotFoundError: No such media_id (40007), no such customer-service account (61452).
+            NotAuthorizedError: The mini program is not linked to the account (45064), the account may not send this
+                kind (48008), or the platform protects a minor from it (70000).
+            RateLimitError: The messages of today are used up (45009).
 
         Source:
             POST /cgi-bin/message/custom/send - 客服消息 / 发送客服消息
@@ -297,8 +302,8 @@ class CustomAPI:
             payload["customservice"] = {"kf_account": sender}
         if ai_generated:
             payload["aimsgcontext"] = {"is_ai_msg": 1}
-        if businessid is not None:
-            payload["businessid"] = businessid
+        if business_id is not None:
+            payload["businessid"] = check_optional_text(SEND, "business_id", business_id)
         await self._call(SEND, json=payload)
 
     async def set_typing(
@@ -306,18 +311,19 @@ class CustomAPI:
         openid: str,
         *,
         command: Literal["Typing", "CancelTyping"] = "Typing",
-        businessid: str | None = None,
+        business_id: str | None = None,
     ) -> None:
         """Show or hide the typing hint (客服输入状态). It goes by itself after some 15 s.
 
         Args:
             openid: Who sees it.
             command: ``"Typing"`` shows it, ``"CancelTyping"`` hides it.
-            businessid: Not for Official Accounts: the sub-merchant of a mini program.
+            business_id: Not for Official Accounts: the sub-merchant of a mini program.
 
         Raises:
             RecipientError: No message was exchanged in the last 30 s (45080).
             ArgumentError: Another command (45072).
+            AccountError: Not with this kind of account (40200).
             APIError: The hint is shown already (45081); harmless.
 
         Source:
@@ -326,8 +332,8 @@ class CustomAPI:
         if command not in COMMANDS:
             raise refusal(SET_TYPING, "command", COMMAND_REFUSED, "must be 'Typing' or 'CancelTyping'")
         payload: JsonObject = {"touser": check_openid(SET_TYPING, openid), "command": command}
-        if businessid is not None:
-            payload["businessid"] = businessid
+        if business_id is not None:
+            payload["businessid"] = check_optional_text(SET_TYPING, "business_id", business_id)
         await self._call(SET_TYPING, json=payload)
 
 

@@ -10,11 +10,13 @@ import asyncio
 import re
 from contextlib import AsyncExitStack
 from email.message import Message
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import IO, TYPE_CHECKING, Final, Self
 
 import attrs
 
+from wxmp._answer import LONGEST_LENGTH
 from wxmp._caller import LARGEST_FILE, Arrival
 from wxmp._files import arriving, target_path
 from wxmp.errors import ConfigError, ReplyError
@@ -22,6 +24,7 @@ from wxmp.errors import ConfigError, ReplyError
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from wxmp._caller import Caller, Endpoint
@@ -35,7 +38,9 @@ TIMEOUT: Final = 60.0
 #: Bytes that are written at once, in a thread.
 PIECE: Final = 1 << 18
 
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: What some system does not allow in a name, or takes for the end of a folder or a drive.
+_RESERVED: Final = re.compile(r'[<>:"|?*]')
 
 
 @attrs.frozen
@@ -71,25 +76,32 @@ class FileStream:
         progress: Progress | None = None,
         timeout: float | None = None,
     ) -> None:
-        self._opening = call.stream(endpoint, params=params, json=json, timeout=TIMEOUT if timeout is None else timeout)
+        _check_progress(progress)
+        seconds = TIMEOUT if timeout is None else timeout
+        self._opening: AbstractAsyncContextManager[Arrival | JsonObject] | None = call.stream(
+            endpoint, params=params, json=json, timeout=seconds
+        )
         self._endpoint = endpoint
         self._progress = progress
         self._stack = AsyncExitStack()
         self._arrival: Arrival | None = None
         #: The name the platform gives it; as in :class:`DownloadedFile`.
-        self.filename = ""
+        self.filename: str = ""
         #: MIME type, as the platform labels it.
-        self.content_type = ""
+        self.content_type: str = ""
         #: Bytes in all; ``None`` if the platform does not say.
         self.size: int | None = None
         #: Where a video is to be fetched from: the platform answers its address instead of its content.
-        self.video_url = ""
+        self.video_url: str = ""
 
     def __repr__(self) -> str:
         return f"<FileStream {self.content_type}>"
 
     async def __aenter__(self) -> Self:
-        found = await self._stack.enter_async_context(self._opening)
+        opening, self._opening = self._opening, None
+        if opening is None:
+            raise ConfigError("the file was opened already: a stream is read once", field="file")
+        found = await self._stack.enter_async_context(opening)
         if isinstance(found, Arrival):
             self._arrival = found
             self.filename, self.content_type = file_name(found.headers), content_type(found.headers)
@@ -98,7 +110,8 @@ class FileStream:
         self.video_url = str(found.get("video_url") or found.get("down_url") or "")
         if not self.video_url:
             await self._stack.aclose()
-            raise ReplyError("the answer is neither a file nor the address of one", endpoint=self._endpoint.name)
+            problem = "the answer is neither a file nor the address of a video; articles are read with get()"
+            raise ReplyError(problem, endpoint=self._endpoint.name)
         return self
 
     async def __aexit__(
@@ -132,7 +145,7 @@ async def receive_file(
     json: JsonObject | None = None,
     to: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-    timeout: float | None = None,  # noqa: ASYNC109 - the transport's own deadline, not a wrapper
+    timeout: float | None = None,
     limit: int = LARGEST_FILE,
 ) -> DownloadedFile | JsonObject:
     """Fetch a file, or the JSON that some endpoints answer instead of one.
@@ -148,39 +161,54 @@ async def receive_file(
         limit: Bytes the file may have.
 
     Raises:
-        ConfigError: ``to`` is no place for a file.
+        ConfigError: ``to`` is no place for a file, or ``progress`` cannot be called.
         OSError: It cannot be written there.
     """
-    target = None if to is None else target_path(to)
+    _check_progress(progress)
+    target = None if to is None else _target(to)
 
     async def receive(arrival: Arrival) -> DownloadedFile:
-        name, kind = file_name(arrival.headers), content_type(arrival.headers)
-        counted = _counted(arrival, progress)
-        if target is None:
-            content = b"".join([piece async for piece in counted])
-            return DownloadedFile(content, None, len(content), name, kind)
-        size, waiting = 0, bytearray()
-        async with arriving(target, private=False) as handle:
-            async for piece in counted:
-                size += len(piece)
+        name, kind, whole = file_name(arrival.headers), content_type(arrival.headers), announced_size(arrival.headers)
+        size = 0
+        async with AsyncExitStack() as opened:
+            # A file in memory is not written in a thread: there is nothing to wait for.
+            handle: IO[bytes] = BytesIO()
+            if target is not None:
+                handle = await opened.enter_async_context(arriving(target, private=False))
+            waiting = bytearray()
+            async for piece in arrival:
                 waiting += piece
                 if len(waiting) >= PIECE:
-                    await asyncio.to_thread(handle.write, bytes(waiting))
-                    waiting.clear()
-            await asyncio.to_thread(handle.write, bytes(waiting))
-        return DownloadedFile(b"", target, size, name, kind)
+                    await _write(handle, waiting)
+                    waiting = bytearray()
+                size += len(piece)
+                if progress is not None:
+                    progress(size, whole)
+            await _write(handle, waiting)
+        content = handle.getvalue() if isinstance(handle, BytesIO) else b""
+        return DownloadedFile(content, target, size, name, kind)
 
     seconds = TIMEOUT if timeout is None else timeout
     return await call.download(endpoint, receive, params=params, json=json, timeout=seconds, limit=limit)
 
 
-async def _counted(arrival: Arrival, progress: Progress | None) -> AsyncIterator[bytes]:
-    size, done = announced_size(arrival.headers), 0
-    async for piece in arrival:
-        done += len(piece)
-        yield piece
-        if progress is not None:
-            progress(done, size)
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise ConfigError("progress must be a function of two numbers", field="progress")
+
+
+async def _write(handle: IO[bytes], data: bytearray) -> None:
+    if isinstance(handle, BytesIO):
+        handle.write(data)
+    else:
+        await asyncio.to_thread(handle.write, data)
+
+
+def _target(to: str | os.PathLike[str]) -> Path:
+    target = target_path(to)
+    if "\0" in target.name:
+        raise ConfigError("to is not a path", field="to")
+    return target
 
 
 def content_type(headers: Mapping[str, str]) -> str:
@@ -191,7 +219,8 @@ def content_type(headers: Mapping[str, str]) -> str:
 def announced_size(headers: Mapping[str, str]) -> int | None:
     """Return how many bytes an answer announces, if they are the bytes of the file."""
     length = headers.get("content-length", "")
-    return int(length) if length.isdecimal() and not headers.get("content-encoding") else None
+    known = length.isdecimal() and len(length) <= LONGEST_LENGTH and not headers.get("content-encoding")
+    return int(length) if known else None
 
 
 def file_name(headers: Mapping[str, str]) -> str:
@@ -202,5 +231,11 @@ def file_name(headers: Mapping[str, str]) -> str:
     message = Message()
     # Header lines are read as Latin-1; the platform writes UTF-8.
     message["Content-Disposition"] = _UNPRINTABLE.sub("", text.encode("latin-1", "replace").decode("utf-8", "replace"))
-    name = (message.get_filename() or "").replace("\\", "/").rpartition("/")[2].strip()
-    return "" if name.strip(".") == "" else name
+    try:
+        named = message.get_filename() or ""
+    except ValueError:  # it claims a character set that is none
+        return ""
+    # Once more: what was percent-encoded can hold anything.
+    name = _UNPRINTABLE.sub("", named).replace("\\", "/").rpartition("/")[2]
+    name = _RESERVED.sub("_", name).strip()
+    return "" if name.strip(". ") == "" else name

@@ -54,7 +54,8 @@ class Group:
 class GroupAPI:
     """User groups (用户分组管理): retired in favour of tags, still answered for accounts that have them.
 
-    A user is in exactly one group. Groups 0, 1 and 2 belong to the system.
+    A user is in exactly one group. Groups 0, 1 and 2 belong to the system. Groups can be created, listed and renamed
+    1000 times a day each (100 for a test account), and users moved 100 000 times (1000).
     """
 
     _call: Caller
@@ -169,6 +170,7 @@ class GroupAPI:
         Source:
             POST /cgi-bin/groups/delete - 用户分组管理 / 删除分组
         """
+        # One older document has the id in the query; the call that works has it in the body.
         await self._call(DELETE, json={"group": {"id": _own_group(DELETE, group_id)}})
 
 

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
@@ -16,10 +16,13 @@ from wxmp.tokens.keeper import TokenKeeper
 if TYPE_CHECKING:
     from wxmp.tokens.keeper import TokenStatus
 
-__all__ = ["JSSDKAPI", "CardSignature", "JSSDKSignature"]
+__all__ = ["JSSDKAPI", "CardSignature", "JSSDKSignature", "TicketKind"]
 
-JSAPI = "jsapi"
-WX_CARD = "wx_card"
+JSAPI: Final = "jsapi"
+WX_CARD: Final = "wx_card"
+
+#: What a ticket is for: ``wx.config``, or cards.
+TicketKind = Literal["jsapi", "wx_card"]
 
 
 @attrs.frozen
@@ -76,7 +79,8 @@ class JSSDKAPI:
 
         Raises:
             ConfigError: The address is not http or https.
-            APIError: No ticket could be had (48001: the account may not use the JS-SDK).
+            NotAuthorizedError: The account may not use the JS-SDK (48001).
+            RateLimitError: The tickets of today are used up (45009).
 
         Source:
             GET /cgi-bin/ticket/getticket?type=jsapi - 获取ticket
@@ -101,6 +105,10 @@ class JSSDKAPI:
             nonce_str: Random text; made here if absent.
             timestamp: Unix seconds; now if absent.
 
+        Raises:
+            NotAuthorizedError: The account may not use cards (48001).
+            RateLimitError: The tickets of today are used up (45009).
+
         Source:
             GET /cgi-bin/ticket/getticket?type=wx_card - 获取ticket
         """
@@ -110,15 +118,18 @@ class JSSDKAPI:
         text = "".join(sorted([ticket, str(now), nonce, *values]))
         return CardSignature(now, nonce, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
-    async def refresh_ticket(self, kind: str = JSAPI) -> None:
+    async def refresh_ticket(self, kind: TicketKind = JSAPI) -> None:
         """Replace a ticket now, after browsers report ``invalid signature`` for a page that is signed correctly.
 
         Args:
             kind: ``"jsapi"`` or ``"wx_card"``.
+
+        Source:
+            GET /cgi-bin/ticket/getticket - 获取ticket
         """
         await self._keeper(_checked_kind(kind)).refresh()
 
-    def ticket_status(self, kind: str = JSAPI) -> TokenStatus:
+    def ticket_status(self, kind: TicketKind = JSAPI) -> TokenStatus:
         """Return age, seconds left and last error of a ticket; never its value."""
         return self._keeper(_checked_kind(kind)).status()
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, JsonValue, decode, encode, wire
+from wxmp._wire import JsonObject, JsonValue, check_record, decode, encode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import LARGEST, check_digits, check_list, check_text, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,6 +113,9 @@ class _Level(NamedTuple):
     key: int
     url: int
 
+
+#: Characters of a wrong value that an error repeats.
+SHOWN: Final = 40
 
 _TOP: Final = _Level(name_bytes=16, name=40018, type=40017, key=40019, url=40020)
 _SUB: Final = _Level(name_bytes=60, name=40025, type=40024, key=40026, url=40027)
@@ -457,7 +460,7 @@ class MenuAPI:
         Source:
             POST /cgi-bin/menu/delconditional - 自定义菜单 / 删除个性化菜单
         """
-        text = str(menu_id) if isinstance(menu_id, int) else menu_id
+        text = str(menu_id) if type(menu_id) is int and 0 < menu_id <= LARGEST else menu_id
         check_text(DELETE_CONDITIONAL, "menu_id", text, errcode=65301)
         await self._call(DELETE_CONDITIONAL, json={"menuid": text})
 
@@ -512,14 +515,16 @@ def _with_plain_rule(menu: JsonValue) -> JsonValue:
 
 def _menu_payload(endpoint: Endpoint, menu: Menu | Iterable[MenuButton]) -> JsonObject:
     """Check a menu and return it in wire form."""
-    if not isinstance(menu, Menu):
-        menu = Menu(menu)
-    if not 1 <= len(menu.button) <= TOP_BUTTONS:
-        problem = f"has {len(menu.button)} buttons; a menu has 1 to {TOP_BUTTONS}, more go into sub menus"
+    found = menu.button if isinstance(menu, Menu) else check_list(endpoint, "button", menu, errcode=40016)
+    if not 1 <= len(found) <= TOP_BUTTONS:
+        problem = f"has {len(found)} buttons; a menu has 1 to {TOP_BUTTONS}, more go into sub menus"
         raise refusal(endpoint, "button", 40016, problem)
-    for index, button in enumerate(menu.button):
-        _check_button(endpoint, f"button[{index}]", button, _TOP)
-    return {"button": [_button_payload(button) for button in menu.button], **menu.extra}
+    buttons = [_check_button(endpoint, f"button[{index}]", button, _TOP) for index, button in enumerate(found)]
+    payload: JsonObject = {"button": [_button_payload(button) for button in buttons]}
+    if isinstance(menu, Menu):
+        check_record(menu)
+        payload |= menu.extra
+    return payload
 
 
 def _button_payload(button: MenuButton) -> JsonObject:
@@ -531,34 +536,37 @@ def _button_payload(button: MenuButton) -> JsonObject:
     return payload
 
 
-def _check_button(endpoint: Endpoint, path: str, button: MenuButton, level: _Level) -> None:
+def _check_button(endpoint: Endpoint, path: str, button: object, level: _Level) -> MenuButton:
     if not isinstance(button, MenuButton):
         raise refusal(endpoint, path, level.type, f"must be a MenuButton, not {type(button).__name__}")
     check_text(endpoint, f"{path}.name", button.name, errcode=level.name, max_bytes=level.name_bytes)
     if not button.sub_button:
         _check_leaf(endpoint, path, button, level)
-        return
+        return button
     if level is _SUB:
         raise refusal(endpoint, f"{path}.sub_button", 40022, "a menu has two levels; move these buttons up")
     if button.type is not None:
-        problem = f"is {str(button.type)!r}, but the button opens a sub menu; leave one of the two out"
+        check_text(endpoint, f"{path}.type", button.type, errcode=level.type)
+        problem = f"is {str(button.type)[:SHOWN]!r}, but the button opens a sub menu; leave one of the two out"
         raise refusal(endpoint, f"{path}.type", level.type, problem)
     if len(button.sub_button) > SUB_BUTTONS:
         problem = f"has {len(button.sub_button)} buttons; a sub menu has 1 to {SUB_BUTTONS}"
         raise refusal(endpoint, f"{path}.sub_button", 40023, problem)
     for index, sub in enumerate(button.sub_button):
         _check_button(endpoint, f"{path}.sub_button[{index}]", sub, _SUB)
+    return button
 
 
 def _check_leaf(endpoint: Endpoint, path: str, button: MenuButton, level: _Level) -> None:
     kind = button.type
     if not kind:
         raise refusal(endpoint, f"{path}.type", 65308, "the button does nothing; give it a type or a sub menu")
+    check_text(endpoint, f"{path}.type", kind, errcode=level.type)
     if kind in _CONSOLE_TYPES:
         problem = f"{str(kind)!r} can only be made in the console; send a 'click' and answer its event"
         raise refusal(endpoint, f"{path}.type", level.type, problem)
     if kind not in _TYPES:
-        raise refusal(endpoint, f"{path}.type", level.type, f"{kind!r} is no type of a button; see ButtonType")
+        raise refusal(endpoint, f"{path}.type", level.type, f"{kind[:SHOWN]!r} is no type of a button; see ButtonType")
     if kind in _KEY_TYPES:
         check_text(endpoint, f"{path}.key", button.key, errcode=level.key, max_bytes=KEY_BYTES)
     if kind in _URL_TYPES:
@@ -585,20 +593,24 @@ def _is_web_address(url: str) -> bool:
 
 def _rule_payload(rule: MatchRule) -> JsonObject:
     """Check a match rule and return it in wire form, where all values are texts."""
+    if not isinstance(rule, MatchRule):
+        raise refusal(ADD_CONDITIONAL, "matchrule", 65304, f"must be a MatchRule, not {type(rule).__name__}")
     for name in ("sex", "country", "province", "city", "language"):
         if getattr(rule, name):
             problem = "was retired for privacy; use tag_id or client_platform_type"
             raise refusal(ADD_CONDITIONAL, f"matchrule.{name}", 65320, problem)
     payload: JsonObject = {}
     if rule.tag_id is not None:
-        if not str(rule.tag_id).isdecimal():
-            raise refusal(ADD_CONDITIONAL, "matchrule.tag_id", 40035, "must be the number of a tag")
-        payload["tag_id"] = str(rule.tag_id)
+        problem = "must be the number of a tag"
+        payload["tag_id"] = check_digits(
+            ADD_CONDITIONAL, "matchrule.tag_id", rule.tag_id, errcode=40035, problem=problem
+        )
     if rule.client_platform_type:
         if rule.client_platform_type not in _PLATFORMS:
             problem = "must be '1' (iOS), '2' (Android) or '3' (other); see ClientPlatform"
             raise refusal(ADD_CONDITIONAL, "matchrule.client_platform_type", 40035, problem)
         payload["client_platform_type"] = str(rule.client_platform_type)
+    check_record(rule)
     payload |= rule.extra
     if not payload:
         raise refusal(ADD_CONDITIONAL, "matchrule", 65304, "is empty; name a tag, a client platform, or both")

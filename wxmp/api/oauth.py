@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import attrs
 
@@ -13,7 +13,7 @@ from wxmp._redact import Secret
 from wxmp._request import Credentials
 from wxmp._wire import JsonObject, decode
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_text, refusal
+from wxmp.api._checks import check_address, check_openid, check_text, refusal
 from wxmp.errors import DeadTokenError, ReplyError
 
 __all__ = ["OAuthAPI", "OAuthUser", "UserToken"]
@@ -98,6 +98,8 @@ class OAuthAPI:
 
     Send the browser to :meth:`authorize_url`; it comes back to your page with a ``code``; :meth:`get_token` swaps that
     for the openid and a token of the user; with ``snsapi_userinfo``, :meth:`get_user` reads the profile.
+
+    Verified service accounts only; the others get 48001. Each call can be made 50 000 times a minute.
     """
 
     _call: Caller
@@ -113,6 +115,8 @@ class OAuthAPI:
         force_snapshot: bool | None = None,
     ) -> str:
         """Return the address that asks the user (引导用户进入授权页面). Nothing is sent.
+
+        It is for pages inside WeChat. The QR login of websites has another page, and the AppID of a website.
 
         Args:
             redirect_uri: Where the browser comes back to, with ``code`` and ``state``. Its host must be registered in
@@ -135,15 +139,12 @@ class OAuthAPI:
         # WeChat's own browsers want exactly this order, and the fragment.
         pairs = [
             ("appid", self._call.appid),
-            ("redirect_uri", _checked_address(redirect_uri)),
+            ("redirect_uri", check_address(AUTHORIZE, "redirect_uri", redirect_uri, errcode=REDIRECT_REFUSED)),
             ("response_type", "code"),
             ("scope", scope),
         ]
         if state is not None:
-            if len(state) > STATE_CHARS or _STATE.fullmatch(state) is None:
-                problem = f"must be letters a-z, A-Z and digits, at most {STATE_CHARS}"
-                raise refusal(AUTHORIZE, "state", STATE_REFUSED, problem)
-            pairs.append(("state", state))
+            pairs.append(("state", _checked_state(state)))
         for name, value in (("forcePopup", force_popup), ("forceSnapShot", force_snapshot)):
             if value is not None:
                 pairs.append((name, "true" if value else "false"))
@@ -160,8 +161,9 @@ class OAuthAPI:
             code: From the query of the redirect; 5 minutes old at most.
 
         Raises:
-            ArgumentError: The code is unknown (40029), used (40163) or too old (42003).
-            AccountError: The AppSecret is wrong (40125, 40001), or the AppID (40013).
+            ArgumentError: The code is unknown (40029), used (40163), too old (42003), or empty (41008; found before
+                sending).
+            AccountError: The AppSecret is wrong (40125, 40001, 41004), or the AppID (40013, 41002).
 
         Source:
             GET /sns/oauth2/access_token - 网页授权 / 通过code换取网页授权access_token
@@ -184,7 +186,8 @@ class OAuthAPI:
             New tokens; store the ``refresh_token`` that comes with them.
 
         Raises:
-            ArgumentError: The refresh token is unknown (40030) or over 30 days old (42002).
+            ArgumentError: The refresh token is unknown (40030, 40029), over 30 days old (42002), or empty (41003; found
+                before sending).
             RecipientError: The user changed the password (42007). In all three cases the user must consent again.
 
         Source:
@@ -215,7 +218,7 @@ class OAuthAPI:
         Raises:
             DeadTokenError: The user's token is wrong or over (40001, 42001): :meth:`refresh_token`.
             ArgumentError: The openid does not belong to the token (40003).
-            NotAuthorizedError: The user allowed ``snsapi_base`` only (48001).
+            NotAuthorizedError: The user allowed ``snsapi_base`` only (48001), or nothing (50001).
 
         Source:
             GET /sns/userinfo - 网页授权 / 拉取用户信息
@@ -253,21 +256,19 @@ class OAuthAPI:
         return reply.get("errcode") not in NOT_GOOD
 
 
-def _checked_address(address: object) -> str:
-    text = check_text(AUTHORIZE, "redirect_uri", address, errcode=REDIRECT_REFUSED)
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.netloc or not text.isprintable() or " " in text:
-        problem = "must be the whole address of your page, http:// or https://, not encoded"
-        raise refusal(AUTHORIZE, "redirect_uri", REDIRECT_REFUSED, problem)
-    return text
+def _checked_state(state: object) -> str:
+    if not isinstance(state, str) or len(state) > STATE_CHARS or _STATE.fullmatch(state) is None:
+        problem = f"must be letters a-z, A-Z and digits, at most {STATE_CHARS}"
+        raise refusal(AUTHORIZE, "state", STATE_REFUSED, problem)
+    return state
 
 
 def _checked_secret(endpoint: Endpoint, field: str, value: object, *, errcode: int) -> Secret:
     text = value.reveal() if isinstance(value, Secret) else value
-    return Secret(check_text(endpoint, field, text, errcode=errcode))
+    good = check_text(endpoint, field, text, errcode=errcode)
+    if not good.isascii() or not good.isprintable() or " " in good:
+        raise refusal(endpoint, field, errcode, "must be what the platform gave: ASCII letters and signs, no blanks")
+    return Secret(good)
 
 
 def _user_token(reply: JsonObject, endpoint: Endpoint) -> UserToken:

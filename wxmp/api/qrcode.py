@@ -9,9 +9,10 @@ from urllib.parse import quote
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, Payload, decode, wire
+from wxmp._wire import JsonObject, JsonValue, Payload, decode, wire
 from wxmp.api._answers import without_verdict
-from wxmp.api._checks import check_text, refusal
+from wxmp.api._checks import LARGEST, check_list, check_number, check_text, refusal
+from wxmp.api._pages import next_page
 from wxmp.api.downloads import DownloadedFile, receive_file
 from wxmp.errors import ReplyError, api_error
 
@@ -35,6 +36,8 @@ SCENE_CHARS: Final = 64
 RULES_PAGE: Final = 200
 #: Most test links of a rule.
 DEBUG_URLS: Final = 5
+#: A switch that counts from 1.
+_SWITCH: Final = {"1": False, "2": True}
 #: What ``get_type`` of :meth:`QRCodeAPI.list_rules` can be.
 LATEST: Final = 0
 BY_PREFIX: Final = 1
@@ -94,9 +97,12 @@ class QRCodeRule:
     #: The page.
     path: str
     state: QRCodeRuleState | int
-    open_version: QRCodeVersion | int
+    #: Absent if the rule was saved without one.
+    open_version: QRCodeVersion | int | None = None
     #: Links that testers may open before the rule is published.
     debug_urls: tuple[str, ...] = attrs.field(default=(), metadata=wire("debug_url"))
+    #: Whether it keeps all longer prefixes for itself. In the documentation's example only: absent if not said.
+    permit_sub_rule: bool | None = None
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -110,9 +116,10 @@ class QRCodeRulePage:
     is_open: bool | None = attrs.field(default=None, metadata=wire("qrcodejump_open"))
     #: Publishes left this month.
     publish_quota: int | None = attrs.field(default=None, metadata=wire("qrcodejump_pub_quota"))
-    list_size: int | None = None
+    #: Entries on this page.
+    count: int | None = attrs.field(default=None, metadata=wire("list_size"))
     #: Rules on all pages.
-    total_count: int | None = None
+    total: int | None = attrs.field(default=None, metadata=wire("total_count"))
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
@@ -153,10 +160,15 @@ class QRCodeAPI:
         if expire_seconds is not None:
             if permanent:
                 raise refusal(CREATE, "expire_seconds", PARAMETER_REFUSED, "is for temporary codes only; leave it out")
-            if not 1 <= expire_seconds <= MAX_EXPIRE_SECONDS:
-                problem = f"must be 1 to {MAX_EXPIRE_SECONDS} seconds (30 days)"
-                raise refusal(CREATE, "expire_seconds", PARAMETER_REFUSED, problem)
-            payload["expire_seconds"] = expire_seconds
+            payload["expire_seconds"] = check_number(
+                CREATE,
+                "expire_seconds",
+                expire_seconds,
+                errcode=PARAMETER_REFUSED,
+                problem=f"must be 1 to {MAX_EXPIRE_SECONDS} seconds (30 days)",
+                least=1,
+                most=MAX_EXPIRE_SECONDS,
+            )
         reply = await self._call(CREATE, json=payload)
         return decode(QRCode, without_verdict(reply), endpoint=CREATE.name)
 
@@ -204,7 +216,7 @@ class QRCodeAPI:
         appid: str | None = None,
         get_type: Literal[0, 1, 2] = LATEST,
         prefix_list: Sequence[str] | None = None,
-        page_num: int | None = None,
+        page: int | None = None,
         page_size: int | None = None,
     ) -> QRCodeRulePage:
         """List rules that open a mini program from a code (获取已设置的二维码规则).
@@ -215,7 +227,7 @@ class QRCodeAPI:
             appid: The mini program, for rules of a service account.
             get_type: 0 the latest 10000, 1 those with a prefix in ``prefix_list``, 2 one page.
             prefix_list: At most 200, for ``get_type`` 1.
-            page_num: From 1, for ``get_type`` 2.
+            page: From 1, for ``get_type`` 2.
             page_size: At most 200, for ``get_type`` 2.
 
         Raises:
@@ -232,13 +244,16 @@ class QRCodeAPI:
             payload["appid"] = check_text(LIST_RULES, "appid", appid, errcode=MINI_PROGRAM_REFUSED)
         if prefix_list is not None:
             payload["prefix_list"] = _checked_prefixes(prefix_list)
-        if page_num is not None:
-            payload["page_num"] = page_num
+        if page is not None:
+            payload["page_num"] = page
         if page_size is not None:
             payload["page_size"] = page_size
-        _check_mode(get_type, prefix_list, page_num, page_size)
-        reply = await self._call(LIST_RULES, json=payload)
-        return decode(QRCodeRulePage, without_verdict(reply), endpoint=LIST_RULES.name)
+        _check_mode(get_type, prefix_list, page, page_size)
+        reply = without_verdict(await self._call(LIST_RULES, json=payload))
+        rules = reply.get("rule_list")
+        if isinstance(rules, list):
+            reply["rule_list"] = [_with_plain_switch(rule) for rule in rules]
+        return decode(QRCodeRulePage, reply, endpoint=LIST_RULES.name)
 
     async def iter_rules(self, *, appid: str | None = None) -> AsyncGenerator[QRCodeRule, None]:
         """Iterate over all rules, page by page (获取已设置的二维码规则).
@@ -255,15 +270,15 @@ class QRCodeAPI:
         seen, number = 0, 0
         before: tuple[QRCodeRule, ...] = ()
         while True:
-            number += 1
-            page = await self.list_rules(appid=appid, get_type=PAGED, page_num=number, page_size=RULES_PAGE)
+            number = next_page(number, LIST_RULES)
+            page = await self.list_rules(appid=appid, get_type=PAGED, page=number, page_size=RULES_PAGE)
             if page.rules and page.rules == before:
                 raise ReplyError("page_num does not move on, so the list would never end", endpoint=LIST_RULES.name)
             before = page.rules
             for rule in page.rules:
                 yield rule
             seen += len(page.rules)
-            if len(page.rules) < RULES_PAGE or (page.total_count is not None and seen >= page.total_count):
+            if len(page.rules) < RULES_PAGE or (page.total is not None and seen >= page.total):
                 return
 
     async def save_rule(
@@ -310,13 +325,17 @@ class QRCodeAPI:
             "is_edit": 1 if is_edit else 0,
         }
         if open_version is not None:
-            payload["open_version"] = int(open_version)
+            problem = "must be a number; OpenVersion has them"
+            payload["open_version"] = int(
+                check_number(SAVE_RULE, "open_version", open_version, errcode=ARGUMENT_REFUSED, problem=problem)
+            )
         if debug_urls is not None:
-            if isinstance(debug_urls, str) or len(debug_urls) > DEBUG_URLS:
+            urls = check_list(SAVE_RULE, "debug_urls", debug_urls, errcode=ARGUMENT_REFUSED)
+            if len(urls) > DEBUG_URLS:
                 raise refusal(SAVE_RULE, "debug_urls", ARGUMENT_REFUSED, f"must be a list of at most {DEBUG_URLS}")
             payload["debug_url"] = [
                 check_text(SAVE_RULE, f"debug_urls[{index}]", url, errcode=ARGUMENT_REFUSED)
-                for index, url in enumerate(debug_urls)
+                for index, url in enumerate(urls)
             ]
         if permit_sub_rule is not None:
             # The platform counts from 1 here: 1 no, 2 yes.
@@ -377,6 +396,13 @@ def _checked_scene(scene: object, *, permanent: bool) -> str:
     return "QR_LIMIT_SCENE" if permanent else "QR_SCENE"
 
 
+def _with_plain_switch(rule: JsonValue) -> JsonValue:
+    """Say yes or no where the platform says 2 or 1."""
+    if not isinstance(rule, dict) or "permit_sub_rule" not in rule:
+        return rule
+    return {**rule, "permit_sub_rule": _SWITCH.get(str(rule["permit_sub_rule"]))}
+
+
 def _checked_ticket(ticket: object) -> str:
     text = check_text(GET_IMAGE, "ticket", ticket, errcode=PARAMETER_REFUSED)
     if not text.isascii():
@@ -385,22 +411,22 @@ def _checked_ticket(ticket: object) -> str:
 
 
 def _checked_prefixes(prefixes: Sequence[str]) -> list[str]:
-    if isinstance(prefixes, str) or not 1 <= len(prefixes) <= RULES_PAGE:
+    found = check_list(LIST_RULES, "prefix_list", prefixes, errcode=ARGUMENT_REFUSED)
+    if not 1 <= len(found) <= RULES_PAGE:
         raise refusal(LIST_RULES, "prefix_list", ARGUMENT_REFUSED, f"must be a list of 1 to {RULES_PAGE} prefixes")
     return [
         check_text(LIST_RULES, f"prefix_list[{index}]", prefix, errcode=ARGUMENT_REFUSED)
-        for index, prefix in enumerate(prefixes)
+        for index, prefix in enumerate(found)
     ]
 
 
-def _check_mode(get_type: int, prefix_list: Sequence[str] | None, page_num: int | None, page_size: int | None) -> None:
-    if get_type not in (LATEST, BY_PREFIX, PAGED):
-        raise refusal(LIST_RULES, "get_type", ARGUMENT_REFUSED, "must be 0, 1 or 2")
+def _check_mode(get_type: int, prefix_list: Sequence[str] | None, page: int | None, page_size: int | None) -> None:
+    check_number(LIST_RULES, "get_type", get_type, errcode=ARGUMENT_REFUSED, problem="must be 0, 1 or 2", most=PAGED)
     if (get_type == BY_PREFIX) != (prefix_list is not None):
         raise refusal(LIST_RULES, "prefix_list", ARGUMENT_REFUSED, "goes with get_type 1, and only with that")
-    for name, value, most in (("page_num", page_num, None), ("page_size", page_size, RULES_PAGE)):
+    for name, value, most in (("page", page, LARGEST), ("page_size", page_size, RULES_PAGE)):
         if (get_type == PAGED) != (value is not None):
             raise refusal(LIST_RULES, name, ARGUMENT_REFUSED, "goes with get_type 2, and only with that")
-        if value is not None and (value < 1 or (most is not None and value > most)):
-            remedy = f"must be 1 to {most}" if most is not None else "must be 1 or more"
-            raise refusal(LIST_RULES, name, ARGUMENT_REFUSED, remedy)
+        if value is not None:
+            remedy = "must be 1 or more" if most == LARGEST else f"must be 1 to {most}"
+            check_number(LIST_RULES, name, value, errcode=ARGUMENT_REFUSED, problem=remedy, least=1, most=most)

@@ -64,7 +64,10 @@ class APIQuota:
 
 @attrs.frozen
 class QuotaAPI:
-    """Call quotas (openApi管理): read them, fill them again."""
+    """Call quotas (openApi管理): read them, fill them again.
+
+    The counters begin at zero again at midnight, Beijing time.
+    """
 
     _call: Caller
 

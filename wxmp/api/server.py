@@ -55,7 +55,9 @@ class PingResult:
 class CallbackCheck:
     """How the platform reaches the callback URL (网络检测结果)."""
 
+    #: Where the host name leads.
     dns: tuple[DNSResult, ...] = ()
+    #: Whether those addresses answer.
     ping: tuple[PingResult, ...] = ()
     #: Fields this version does not know.
     extra: JsonObject = attrs.field(factory=dict, kw_only=True)
@@ -74,11 +76,11 @@ class RequestRecord:
     #: How long it took, in milliseconds.
     cost_in_ms: int
     #: The query string.
-    request_url: str = attrs.field(repr=False)
-    #: The body of a POST.
-    request_body: str = attrs.field(repr=False)
+    request_url: str = attrs.field(default="", repr=False)
+    #: The body of a POST; empty for a GET.
+    request_body: str = attrs.field(default="", repr=False)
     #: The answer.
-    response_body: str = attrs.field(repr=False)
+    response_body: str = attrs.field(default="", repr=False)
     #: The caller's address.
     client_ip: str | None = None
     #: Fields this version does not know.

@@ -9,7 +9,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_openids, check_text, refusal
+from wxmp.api._checks import check_openid, check_openids, check_optional_text, check_text, refusal
 from wxmp.api._pages import OpenidData, in_batches, walk_pages
 from wxmp.errors import api_error
 
@@ -86,7 +86,11 @@ class MemberChange:
 
 @attrs.frozen
 class TagAPI:
-    """User tags (用户标签管理): create, list, rename, delete, and who carries them."""
+    """User tags (用户标签管理): create, list, rename, delete, and who carries them.
+
+    Verified accounts only; the others get 48001. Tags can be created, listed, renamed and deleted 1000 times a day each
+    (``RateLimitError`` 45009); an account has at most 100 of them.
+    """
 
     _call: Caller
 
@@ -178,7 +182,7 @@ class TagAPI:
             POST /cgi-bin/user/tag/get - 用户标签管理 / 获取标签下粉丝列表
         """
         payload: JsonObject = {"tagid": _known_tag(LIST_MEMBERS, tag_id)}
-        if next_openid:
+        if check_optional_text(LIST_MEMBERS, "next_openid", next_openid):
             payload["next_openid"] = next_openid
         reply = await self._call(LIST_MEMBERS, json=payload)
         return decode(TagMemberPage, without_verdict(reply), endpoint=LIST_MEMBERS.name)
@@ -218,9 +222,10 @@ class TagAPI:
             Who could not be tagged (45171); the others were.
 
         Raises:
-            ArgumentError: The list is empty (40032), an openid is not of this account (40003), or a user would have
-                more than 20 tags (45059).
+            ArgumentError: The list is empty (40032), an openid is not of this account (40003, 49003), or a user would
+                have more than 20 tags (45059).
             NotFoundError: No such tag (45159).
+            RateLimitError: Too many calls today (45009) or in this minute (45011).
 
         Source:
             POST /cgi-bin/tags/members/batchtagging - 用户标签管理 / 批量为用户打标签
@@ -241,8 +246,9 @@ class TagAPI:
             Who could not be untagged (45171); the others were.
 
         Raises:
-            ArgumentError: The list is empty (40032), or an openid is not of this account (40003).
+            ArgumentError: The list is empty (40032), or an openid is not of this account (40003, 49003).
             NotFoundError: No such tag (45159).
+            RateLimitError: Too many calls today (45009) or in this minute (45011).
 
         Source:
             POST /cgi-bin/tags/members/batchuntagging - 用户标签管理 / 批量为用户取消标签
@@ -255,6 +261,7 @@ class TagAPI:
         Raises:
             RecipientError: The user does not follow the account (43004).
             ArgumentError: Not an openid of this account (40003, 49003).
+            RateLimitError: The calls of today are used up (45009).
 
         Source:
             POST /cgi-bin/tags/getidlist - 用户标签管理 / 获取用户身上的标签列表

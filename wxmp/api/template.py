@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -10,9 +9,18 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from wxmp._caller import Caller, Endpoint
-from wxmp._wire import JsonObject, decode, encode, wire
+from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_text, refusal
+from wxmp.api._checks import (
+    check_digits,
+    check_list,
+    check_number,
+    check_openid,
+    check_optional_text,
+    check_text,
+)
+from wxmp.api._pages import next_page
+from wxmp.api._templates import TemplateMiniProgram, TemplateValue, keywords_of, program_payload, values_payload
 from wxmp.errors import ReplyError
 
 if TYPE_CHECKING:
@@ -43,7 +51,6 @@ ARGUMENT_REFUSED: Final = 40097
 DATA_REFUSED: Final = 47003
 INDUSTRY_REFUSED: Final = 40102
 
-_PLACEHOLDER: Final = re.compile(r"\{\{\s*([A-Za-z0-9_]+)\.DATA\s*\}\}")
 
 # A send carries a de-duplication key and is then repeatable; the endpoint as such is not.
 SEND: Final = Endpoint("POST", "/cgi-bin/message/template/send", repeatable=False)
@@ -55,29 +62,6 @@ DELETE: Final = Endpoint(
     "POST", "/cgi-bin/template/del_private_template", repeatable=True, done_codes=frozenset({UNKNOWN_TEMPLATE})
 )
 LIST_BLOCKED: Final = Endpoint("POST", "/wxa/sec/queryblocktmplmsg", repeatable=True)
-
-
-@attrs.frozen
-class TemplateValue:
-    """The value of one keyword; a plain text serves as well."""
-
-    value: str
-    #: ``"#RRGGBB"``. Retired: the platform ignores it.
-    color: str | None = None
-    #: Fields this version does not know.
-    extra: JsonObject = attrs.field(factory=dict, kw_only=True)
-
-
-@attrs.frozen
-class TemplateMiniProgram:
-    """The mini program that a tap on the message opens (跳转小程序)."""
-
-    #: A mini program that is bound to the account.
-    appid: str
-    #: Page with query; not for mini games.
-    pagepath: str | None = None
-    #: Fields this version does not know.
-    extra: JsonObject = attrs.field(factory=dict, kw_only=True)
 
 
 @attrs.frozen
@@ -134,7 +118,7 @@ class Template:
     @property
     def keywords(self) -> tuple[str, ...]:
         """The names that ``data`` of a send must fill, in the order of the text: ``("thing1", "time2")``."""
-        return tuple(dict.fromkeys(_PLACEHOLDER.findall(self.content)))
+        return keywords_of(self.content)
 
 
 @attrs.frozen
@@ -143,8 +127,8 @@ class BlockedMessage:
 
     #: The record's own number; the largest one is the cursor for the next page.
     record_id: int = attrs.field(metadata=wire("id"))
-    #: The message, as the receipt of its send names it.
-    msg_id: int = attrs.field(metadata=wire("tmpl_msg_id"))
+    #: The message, always as a text: the receipt of its send has a number, the documentation of this call has letters.
+    msg_id: str = attrs.field(default="", metadata=wire("tmpl_msg_id"))
     title: str = ""
     content: str = ""
     #: When it was sent.
@@ -157,7 +141,10 @@ class BlockedMessage:
 
 @attrs.frozen
 class TemplateAPI:
-    """Template messages (模板消息): send them, manage the account's templates and industries."""
+    """Template messages (模板消息): send them, manage the account's templates and industries.
+
+    Verified service accounts only; the others get 48001.
+    """
 
     _call: Caller
 
@@ -174,7 +161,8 @@ class TemplateAPI:
         """Send a template message (发送模板消息).
 
         Every send carries a de-duplication key, so it is repeated after a broken connection and still delivered once.
-        The key works for ten minutes: keep the ``total_time`` of the retry policy below that.
+        The key works for ten minutes: keep the ``total_time`` of the retry policy below that. The platform allows
+        100 000 a day, more from 100 000 followers on; accounts outside China cannot link to pages.
 
         Args:
             openid: The receiver, who must follow the account.
@@ -195,8 +183,12 @@ class TemplateAPI:
             RecipientError: The user does not follow the account, or takes none of its messages (43004, 43101).
             NotFoundError: No such template (40037).
             ArgumentError: A value breaks the rule of its keyword, which ``errmsg`` names (47003); the openid is not of
-                this account (40003); the mini program is refused (40165, 40166).
-            RateLimitError: The messages of the day are used up (45009).
+                this account (40003); the mini program is refused (40165, 40166); the template id or ``url`` has an
+                impossible length (40036, 40039); the template is of another kind (40008), or of none of the 25 in use
+                (45026).
+            NotAuthorizedError: The message advertises something (40249).
+            AccountError: The account may send none for the time being, because of a breach of the rules (43116).
+            RateLimitError: The messages of the day (45009) or of the minute (45011) are used up.
 
         Source:
             POST /cgi-bin/message/template/send - 模板消息 / 发送模板消息
@@ -206,14 +198,13 @@ class TemplateAPI:
             "template_id": check_text(SEND, "template_id", template_id, errcode=UNKNOWN_TEMPLATE),
         }
         if url is not None:
-            payload["url"] = url
+            payload["url"] = check_optional_text(SEND, "url", url)
         if miniprogram is not None:
-            check_text(SEND, "miniprogram.appid", miniprogram.appid, errcode=MINI_PROGRAM_REFUSED)
-            payload["miniprogram"] = encode(miniprogram)
+            payload["miniprogram"] = program_payload(SEND, miniprogram)
         key = client_msg_id if client_msg_id is not None else secrets.token_hex(CLIENT_MSG_ID_BYTES // 2)
         check_text(SEND, "client_msg_id", key, errcode=PARAMETER_REFUSED, max_bytes=CLIENT_MSG_ID_BYTES)
         payload["client_msg_id"] = key
-        payload["data"] = {name: _value(name, value) for name, value in data.items()}
+        payload["data"] = values_payload(SEND, data)
         reply = await self._call(SEND, json=payload, repeatable=True)
         return decode(TemplateReceipt, {**without_verdict(reply), "client_msg_id": key}, endpoint=SEND.name)
 
@@ -229,6 +220,7 @@ class TemplateAPI:
 
         Raises:
             ArgumentError: No such industry (40102).
+            NotAuthorizedError: A template in use does not fit the industry (45027).
             RateLimitError: Changed within the last month (43100).
 
         Source:
@@ -265,6 +257,7 @@ class TemplateAPI:
         Raises:
             NotFoundError: The library has no such template (40037).
             ArgumentError: The keywords do not fit (40246, 40247), or the account has 25 templates (45026).
+            NotAuthorizedError: It belongs to an industry that the account does not have (45027).
 
         Source:
             POST /cgi-bin/template/api_add_template - 模板消息 / 获得模板ID
@@ -272,9 +265,11 @@ class TemplateAPI:
         short = check_text(ADD, "template_id_short", template_id_short, errcode=UNKNOWN_TEMPLATE)
         payload: JsonObject = {"template_id_short": short}
         if keyword_name_list is not None:
-            if isinstance(keyword_name_list, str):
-                raise refusal(ADD, "keyword_name_list", ARGUMENT_REFUSED, "is one text; put the keyword in a list")
-            payload["keyword_name_list"] = [*keyword_name_list]
+            names = check_list(ADD, "keyword_name_list", keyword_name_list, errcode=ARGUMENT_REFUSED)
+            payload["keyword_name_list"] = [
+                check_text(ADD, f"keyword_name_list[{index}]", name, errcode=ARGUMENT_REFUSED)
+                for index, name in enumerate(names)
+            ]
         reply = await self._call(ADD, json=payload)
         return decode(str, field_of(reply, "template_id", ADD), endpoint=ADD.name)
 
@@ -300,7 +295,7 @@ class TemplateAPI:
         await self._call(DELETE, json={"template_id": known})
 
     async def list_blocked(
-        self, msg_id: int | str, *, largest_id: int = 0, limit: int = BLOCKED_PAGE
+        self, msg_id: int | str, *, largest_id: int = 0, count: int = BLOCKED_PAGE
     ) -> tuple[BlockedMessage, ...]:
         """List one page of messages that the platform blocked (查询被拦截的模板消息).
 
@@ -309,22 +304,29 @@ class TemplateAPI:
         Args:
             msg_id: The message, as the receipt of its send names it.
             largest_id: The largest ``record_id`` of the page before; 0 begins at the top.
-            limit: Entries on the page, at most 100.
+            count: Entries on the page, 1 to 100.
 
         Raises:
-            ArgumentError: ``limit`` is not 1 to 100 (40097).
+            ArgumentError: ``count`` is not 1 to 100 (40097).
 
         Source:
             POST /wxa/sec/queryblocktmplmsg - 模板消息 / 查询被拦截的模板消息
         """
-        if not 1 <= limit <= BLOCKED_PAGE:
-            raise refusal(LIST_BLOCKED, "limit", ARGUMENT_REFUSED, f"must be 1 to {BLOCKED_PAGE}")
-        if largest_id < 0:
-            raise refusal(LIST_BLOCKED, "largest_id", ARGUMENT_REFUSED, "must be 0 or a record_id")
-        number = check_text(LIST_BLOCKED, "msg_id", str(msg_id), errcode=ARGUMENT_REFUSED)
-        payload = {"tmpl_msg_id": number, "largest_id": largest_id, "limit": limit}
+        problem = f"must be 1 to {BLOCKED_PAGE}"
+        check_number(
+            LIST_BLOCKED, "count", count, errcode=ARGUMENT_REFUSED, problem=problem, least=1, most=BLOCKED_PAGE
+        )
+        problem = "must be 0 or a record_id"
+        check_number(LIST_BLOCKED, "largest_id", largest_id, errcode=ARGUMENT_REFUSED, problem=problem)
+        problem = "must be the msg_id of a receipt"
+        if isinstance(msg_id, str):
+            message = check_text(LIST_BLOCKED, "msg_id", msg_id, errcode=ARGUMENT_REFUSED)
+        else:
+            message = str(check_number(LIST_BLOCKED, "msg_id", msg_id, errcode=ARGUMENT_REFUSED, problem=problem))
+        payload = {"tmpl_msg_id": message, "largest_id": largest_id, "limit": count}
         reply = await self._call(LIST_BLOCKED, json=payload)
-        found = field_of(reply, "msginfo", LIST_BLOCKED)
+        # An answer that says "ok" and nothing else has no records.
+        found = reply.get("msginfo") if "errcode" in reply else field_of(reply, "msginfo", LIST_BLOCKED)
         # The documentation shows one object where there can be several records.
         if isinstance(found, dict):
             found = [found] if found else []
@@ -342,28 +344,19 @@ class TemplateAPI:
         Source:
             POST /wxa/sec/queryblocktmplmsg - 模板消息 / 查询被拦截的模板消息
         """
-        cursor = 0
+        cursor = pages = 0
         while page := await self.list_blocked(msg_id, largest_id=cursor):
             largest = max(message.record_id for message in page)
             if largest <= cursor:
                 raise ReplyError("id does not move on, so the list would never end", endpoint=LIST_BLOCKED.name)
+            pages = next_page(pages, LIST_BLOCKED)
             for message in page:
                 yield message
             cursor = largest
 
 
-def _value(name: str, value: object) -> JsonObject:
-    if isinstance(value, str):
-        return {"value": value}
-    if isinstance(value, TemplateValue) and isinstance(value.value, str):
-        wired: JsonObject = encode(value)
-        return wired
-    problem = "must be a text or a TemplateValue with a text; write numbers and times the way the user shall see them"
-    raise refusal(SEND, f"data[{name!r}]", DATA_REFUSED, problem)
-
-
 def _industry(field: str, code: int | str) -> str:
-    text = str(code)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= LAST_INDUSTRY):
-        raise refusal(SET_INDUSTRY, field, INDUSTRY_REFUSED, f"must be an industry code from 1 to {LAST_INDUSTRY}")
+    problem = f"must be an industry code from 1 to {LAST_INDUSTRY}"
+    text = check_digits(SET_INDUSTRY, field, code, errcode=INDUSTRY_REFUSED, problem=problem)
+    check_number(SET_INDUSTRY, field, int(text), errcode=INDUSTRY_REFUSED, problem=problem, least=1, most=LAST_INDUSTRY)
     return text

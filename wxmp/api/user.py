@@ -12,7 +12,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._wire import JsonObject, decode, wire
 from wxmp.api._answers import field_of, without_verdict
-from wxmp.api._checks import check_openid, check_openids, check_text, refusal
+from wxmp.api._checks import check_openid, check_openids, check_optional_text, check_text, refusal
 from wxmp.api._pages import OpenidData, OpenidPage, in_batches, walk_pages
 
 if TYPE_CHECKING:
@@ -125,12 +125,15 @@ class OpenidChange:
 
 @attrs.frozen
 class UserAPI:
-    """Followers (用户管理): read, list, remark, translate openids."""
+    """Followers (用户管理): read, list, remark, translate openids.
+
+    Verified accounts only; the others get 48001. :meth:`change_openid` is for every account.
+    """
 
     _call: Caller
 
     async def get(self, openid: str, *, lang: Language | None = None) -> UserInfo:
-        """Read one user (获取用户基本信息).
+        """Read one user (获取用户基本信息). The platform allows 5 million a day (500 000 for a test account).
 
         Args:
             openid: Their openid.
@@ -196,15 +199,18 @@ class UserAPI:
         Raises:
             ArgumentError: The cursor is not an openid of this account (40003).
             RateLimitError: The pages of today are used up (45009).
+            BusyError: The list is not to be had at the moment (268487002). It is asked for again by itself.
 
         Source:
             GET /cgi-bin/user/get - 用户管理 / 获取用户列表
         """
-        reply = await self._call(LIST, params={"next_openid": next_openid or None})
+        reply = await self._call(
+            LIST, params={"next_openid": check_optional_text(LIST, "next_openid", next_openid) or None}
+        )
         return decode(OpenidPage, without_verdict(reply), endpoint=LIST.name)
 
     def iter_followers(self, *, next_openid: str = "") -> AsyncGenerator[str, None]:
-        """Yield the openids of all followers; a page is fetched when it is needed (获取用户列表).
+        """Iterate over the openids of all followers, page by page (获取用户列表).
 
         The platform promises no order, and none of what happens to people who come or leave meanwhile.
 
@@ -222,7 +228,7 @@ class UserAPI:
     async def iter_users(
         self, *, lang: Language | None = None, next_openid: str = ""
     ) -> AsyncGenerator[UserInfo, None]:
-        """Yield all followers with their data, read 100 at a time (获取用户列表, 批量获取用户基本信息).
+        """Iterate over all followers with their data, read 100 at a time (获取用户列表, 批量获取用户基本信息).
 
         Args:
             lang: The language of place names; the platform takes ``"zh_CN"`` if absent.
@@ -239,15 +245,17 @@ class UserAPI:
             async for openid in openids:
                 batch[openid] = None
                 if len(batch) == BATCH_GET_SIZE:
-                    for user in await self.batch_get(batch, lang=lang):
+                    for user in await self.batch_get(tuple(batch), lang=lang):
                         yield user
                     batch = {}
         if batch:
-            for user in await self.batch_get(batch, lang=lang):
+            for user in await self.batch_get(tuple(batch), lang=lang):
                 yield user
 
     async def update_remark(self, openid: str, *, remark: str) -> None:
         """Set the account's note about a follower (设置用户备注名).
+
+        The platform allows 10 000 a day. One page of the documentation says that only verified service accounts may.
 
         Args:
             openid: The follower.
@@ -257,15 +265,13 @@ class UserAPI:
             ArgumentError: The note is refused (40092; more than 30 characters are found before sending), or the openid
                 is not one of this account (40003).
             RecipientError: The user does not follow (43004).
+            RateLimitError: The calls of today are used up (45009).
 
         Source:
             POST /cgi-bin/user/info/updateremark - 用户管理 / 设置用户备注名
         """
         check_openid(UPDATE_REMARK, openid)
-        if len(remark) > REMARK_CHARS:
-            problem = f"has {len(remark)} characters; shorten it to {REMARK_CHARS}"
-            raise refusal(UPDATE_REMARK, "remark", 40092, problem)
-        await self._call(UPDATE_REMARK, json={"openid": openid, "remark": remark})
+        await self._call(UPDATE_REMARK, json={"openid": openid, "remark": _checked_remark(remark)})
 
     async def change_openid(self, openids: Iterable[str], *, from_appid: str) -> tuple[OpenidChange, ...]:
         """Translate openids of an old account after its migration to this one (openid转换).
@@ -295,6 +301,16 @@ class UserAPI:
             return decode(tuple[OpenidChange, ...], found, endpoint=CHANGE_OPENID.name)
 
         return tuple([change for batch in await in_batches(unique, CHANGE_SIZE, translate) for change in batch])
+
+
+def _checked_remark(remark: object) -> str:
+    if not isinstance(remark, str):
+        problem = f"must be a text, not {type(remark).__name__}; an empty one removes the note"
+        raise refusal(UPDATE_REMARK, "remark", 40092, problem)
+    if len(remark) > REMARK_CHARS:
+        problem = f"has {len(remark)} characters; shorten it to {REMARK_CHARS}"
+        raise refusal(UPDATE_REMARK, "remark", 40092, problem)
+    return remark
 
 
 def _check_lang(endpoint: Endpoint, lang: object) -> None:

@@ -6,7 +6,7 @@ from cyclopts import App
 
 __all__ = ["app"]
 
-app = App(name="wxmp", help="WeChat Official Account tools (微信公众平台).")
+app: App = App(name="wxmp", help="WeChat Official Account tools (微信公众平台).")
 app.command("wxmp.cli.sim:app", name="sim")
 app.command("wxmp.cli.demo:demo", name="demo")
 app.command("wxmp.cli.control:app", name="control")

@@ -26,7 +26,7 @@ SHOWN_OPENIDS: Final = 5
 # Signals are noticed by the main thread between two waits; on Windows a wait without an end would never notice.
 POLL_SECONDS: Final = 0.5
 
-app = App(name="sim", help="Run the simulated WeChat platform (本地模拟微信平台).")
+app: App = App(name="sim", help="Run the simulated WeChat platform (本地模拟微信平台).")
 
 
 @app.default

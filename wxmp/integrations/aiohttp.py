@@ -23,11 +23,11 @@ from wxmp.errors import ConfigError
 
 try:
     from aiohttp import web
-except ModuleNotFoundError as error:
-    if error.name is None or error.name.partition(".")[0] != "aiohttp":
+except ModuleNotFoundError as _error:
+    if _error.name is None or _error.name.partition(".")[0] != "aiohttp":
         raise
-    message = 'wxmp.integrations.aiohttp needs aiohttp: pip install "wxmp-sdk[aiohttp]"'
-    raise ModuleNotFoundError(message, name=error.name) from None
+    _message = 'wxmp.integrations.aiohttp needs aiohttp: pip install "wxmp-sdk[aiohttp]"'
+    raise ModuleNotFoundError(_message, name=_error.name) from None
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLIENT", "add_pay_notifications", "add_webhook", "client_context"]
 
-logger = logging.getLogger("wxmp.integrations")
+logger: logging.Logger = logging.getLogger("wxmp.integrations")
 
 #: Where the application keeps its client.
 CLIENT: Final[web.AppKey[Client]] = web.AppKey("wxmp_client", Client)

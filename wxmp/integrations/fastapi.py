@@ -32,11 +32,11 @@ try:
     from fastapi import Depends
     from starlette.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations of dependencies
     from starlette.routing import Route
-except ModuleNotFoundError as error:
-    if error.name is None or error.name.partition(".")[0] not in ("fastapi", "starlette"):
+except ModuleNotFoundError as _error:
+    if _error.name is None or _error.name.partition(".")[0] not in ("fastapi", "starlette"):
         raise
-    message = 'wxmp.integrations.fastapi needs FastAPI: pip install "wxmp-sdk[fastapi]"'
-    raise ModuleNotFoundError(message, name=error.name) from None
+    _message = 'wxmp.integrations.fastapi needs FastAPI: pip install "wxmp-sdk[fastapi]"'
+    raise ModuleNotFoundError(_message, name=_error.name) from None
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,7 +59,7 @@ __all__ = [
     "wxmp_lifespan",
 ]
 
-logger = logging.getLogger("wxmp.integrations")
+logger: logging.Logger = logging.getLogger("wxmp.integrations")
 
 #: Makes a client; called once in each worker process, when the application starts.
 ClientFactory: TypeAlias = Callable[[], Client]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CertificateAPI", "CertificateFetch", "CertificateStore", "PayEvent", "PayEventHook", "PayKeys"]
 
-logger = logging.getLogger("wxmp.pay")
+logger: logging.Logger = logging.getLogger("wxmp.pay")
 
 #: Seconds between two looks at the list of certificates; the platform wants at most twelve hours.
 INTERVAL: Final = 12 * 3600.0
@@ -107,7 +107,7 @@ class CertificateStore(Certificates):
         self._failures = 0
         self._error: WxmpError | None = None
         #: The merchant has none: nobody asks again.
-        self.absent = False
+        self.absent: bool = False
 
     async def ready(self, moment: datetime) -> None:
         """Have a valid certificate, or look for a due change in the background.

@@ -56,7 +56,7 @@ __all__ = ["Download", "Gateway", "PayEndpoint", "Sealed"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("wxmp.pay")
+logger: logging.Logger = logging.getLogger("wxmp.pay")
 
 #: Seconds for which a host that failed is not the first choice.
 BAD_HOST: Final = 45.0

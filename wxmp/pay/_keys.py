@@ -252,7 +252,7 @@ class MerchantKey:
 
     def __init__(self, source: PrivateKeySource, serial: str) -> None:
         #: As it goes into ``Authorization``.
-        self.serial = ""
+        self.serial: str = ""
         try:
             self._key, self._signer = _read_private(source)
         except ConfigError as error:
@@ -264,8 +264,9 @@ class MerchantKey:
         if failure is not None:
             raise failure
         #: Whether somebody else signs, who may take a while.
-        self.remote = self._signer is not None
+        self.remote: bool = self._signer is not None
         #: Whether it was checked that the key belongs to the serial number.
+        self.certified: bool
         self.serial, self.certified = self._read_serial(serial)
 
     def __repr__(self) -> str:

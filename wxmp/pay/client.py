@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PayClient"]
 
-logger = logging.getLogger("wxmp.pay")
+logger: logging.Logger = logging.getLogger("wxmp.pay")
 # Without a handler of the application's, warnings would go to stderr; whoever wants them sets up logging.
 logging.getLogger("wxmp").addHandler(logging.NullHandler())
 

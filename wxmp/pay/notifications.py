@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Notifications", "NotifyAnswer"]
 
-logger = logging.getLogger("wxmp.pay")
+logger: logging.Logger = logging.getLogger("wxmp.pay")
 
 H = TypeVar("H", bound="Callable[[Any], Awaitable[object]]")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NotifyASGI", "serve"]
 
-logger = logging.getLogger("wxmp.pay")
+logger: logging.Logger = logging.getLogger("wxmp.pay")
 
 TEXT: Final = "text/plain; charset=utf-8"
 NOT_FOUND: Final = b"not found\n"

@@ -44,7 +44,7 @@ __all__ = [
     "TransferState",
 ]
 
-logger = logging.getLogger("wxmp.pay")
+logger: logging.Logger = logging.getLogger("wxmp.pay")
 
 BILLS: Final = "/v3/fund-app/mch-transfer/transfer-bills"
 RECEIPTS: Final = "/v3/fund-app/mch-transfer/elecsign"

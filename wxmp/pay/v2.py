@@ -84,7 +84,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-logger = logging.getLogger("wxmp.pay")
+logger: logging.Logger = logging.getLogger("wxmp.pay")
 
 #: What to answer to a notice that was handled, now or earlier: HTTP 200 with this body.
 NOTICE_ACCEPTED: Final = (

@@ -97,7 +97,7 @@ class Rewriter(HTMLParser):
         self._skip: list[str] = []
         self._open: list[str] = []
         self.parts: list[str] = []
-        self.dropped = False
+        self.dropped: bool = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Write the tag with the attributes that may stay."""

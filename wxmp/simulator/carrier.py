@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ASGIApp", "Carrier", "LoopThread", "lifespan"]
 
-logger = logging.getLogger("wxmp.simulator")
+logger: logging.Logger = logging.getLogger("wxmp.simulator")
 
 Message: TypeAlias = MutableMapping[str, Any]
 #: Scope, receive, send. Frameworks spell the types of these in ways of their own.

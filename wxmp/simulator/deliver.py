@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Courier", "Errands", "HttpPost", "Letter", "Post", "check_address", "deliver"]
 
-logger = logging.getLogger("wxmp.simulator")
+logger: logging.Logger = logging.getLogger("wxmp.simulator")
 
 # The clock may be moved or sped up without a word: nobody waits longer than this for an appointment.
 LONGEST_NAP: Final = 0.25

@@ -166,6 +166,15 @@ FIDELITY: Final[Mapping[str, Fidelity]] = MappingProxyType(
             "sources of reads other than chat and elsewhere; reads of source pages and favourites, which are always 0;"
             " later corrections of the numbers",
         ),
+        "image_ai": Fidelity(
+            "Recognition, speech, translation (智能接口)",
+            "the size of the picture, and otherwise from the digest of what was uploaded: the same bytes say the same",
+            "D F",
+            "D F S",
+            "nothing is looked at, heard or translated, and what is read belongs to nobody; pictures elsewhere are not"
+            " fetched; enlarged pictures stay as they are; no calls can be bought; that a picture holds nothing, or the"
+            " back of a card, is told by a word in its name",
+        ),
         "v3": Fidelity(
             "WeChat Pay, API v3 (微信支付)",
             "orders, refunds, transfers and bills of the merchant, signed and verified with real keys",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDPOINTS", "Gateway"]
 
-logger = logging.getLogger("wxmp.simulator")
+logger: logging.Logger = logging.getLogger("wxmp.simulator")
 
 ENDPOINTS: Final = RouteTable(ROUTES)
 # The longest prefix counts.
@@ -68,7 +68,7 @@ class Gateway:
 
     def __init__(self, world: World, routes: RouteTable | None = None) -> None:
         self._world = world
-        self.routes = routes if routes is not None else ENDPOINTS
+        self.routes: RouteTable = routes if routes is not None else ENDPOINTS
 
     def handle(self, request: Request) -> Reply:
         """Answer one request. Call it under the world's lock."""

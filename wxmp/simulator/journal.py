@@ -246,7 +246,7 @@ class Journal:
         self._characters = 0
         self._rids: dict[str, Exchange] = {}
         self.watcher: Callable[[Exchange], None] | None = None
-        self.seq = 0
+        self.seq: int = 0
 
     def __iter__(self) -> Iterator[Exchange]:
         return iter(tuple(self._kept))

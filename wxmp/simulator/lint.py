@@ -206,7 +206,7 @@ class Lint:
     def __init__(self, world: World) -> None:
         self.world = world
         self._findings: dict[tuple[str, str, str], Finding] = {}
-        self.revision = 0
+        self.revision: int = 0
         self.fetches: Memory[tuple[int, str, float]] = Memory()
         self.early: Memory[deque[float]] = Memory()
         self.repeats: Memory[Repeats] = Memory()

@@ -102,7 +102,7 @@ class Paced:
         self._seconds = seconds
         self._make = make
         self._next = 0.0
-        self.due = True
+        self.due: bool = True
 
     def pause(self, now: float) -> float:
         """Return the seconds until it may be told; endless when nothing has changed."""
@@ -136,9 +136,9 @@ class Reader:
         self._last_state: object = None
         self._finding = 0
         # A number this world has not reached yet comes from another one, before a restart.
-        self.foreign = since > world.journal.seq
-        self.seq = 0 if self.foreign else since
-        self.rooms = (
+        self.foreign: bool = since > world.journal.seq
+        self.seq: int = 0 if self.foreign else since
+        self.rooms: tuple[Paced, Paced, Paced] = (
             Paced("state", STATE_SECONDS, self._news_of_state),
             Paced("phones", BATCH_SECONDS, self._news_of_phones),
             Paced("lint", STATE_SECONDS, self._news_of_lint),

@@ -27,6 +27,7 @@ __all__ = [
     "Consent",
     "OneTimeConsent",
     "Outreach",
+    "Recording",
     "ShortKey",
     "SubscribeTemplate",
     "answer_popup",
@@ -141,6 +142,14 @@ class ShortKey:
 
 
 @attrs.define
+class Recording:
+    """Speech that was uploaded to be made into text."""
+
+    text: str
+    at: float
+
+
+@attrs.define
 class Outreach:
     """All of it, for one account.
 
@@ -170,6 +179,7 @@ class Outreach:
     consents: dict[str, dict[str, Consent]] = attrs.field(factory=dict[str, dict[str, Consent]], repr=False)
     one_time: list[OneTimeConsent] = attrs.field(factory=list[OneTimeConsent], repr=False)
     short_keys: dict[str, ShortKey] = attrs.field(factory=dict[str, ShortKey], repr=False)
+    recordings: dict[str, Recording] = attrs.field(factory=dict[str, Recording], repr=False)
     autoreply: JsonObject = attrs.field(factory=dict[str, object], repr=False)
 
 

@@ -115,6 +115,19 @@ DATACUBE_SOURCES: Mapping[str, int] = MappingProxyType(
     }
 )
 
+# [D] Free calls a day of the recognition endpoints (101003 beyond); the others have no number in the documents.
+AI_FREE_CALLS: Mapping[str, int] = MappingProxyType(
+    {
+        "/cv/ocr/idcard": 100,
+        "/cv/ocr/bankcard": 100,
+        "/cv/ocr/driving": 100,
+        "/cv/ocr/drivinglicense": 100,
+        "/cv/ocr/bizlicense": 100,
+        "/cv/ocr/comm": 100,
+        "/cv/ocr/platenum": 100,
+    }
+)
+
 # [D] Calls a minute (45011).
 MINUTE_QUOTAS: Mapping[str, int] = MappingProxyType(
     {
@@ -415,6 +428,18 @@ class Policy:
     short_key_bytes: int = 4_096  # [D]
     short_key_seconds: int = 2_592_000  # [D] the longest life, and the one without a wish
     short_keys_kept: int = 10_000  # [S] of an account; the oldest are forgotten
+    ai_image_bytes: int = 2 * MIB  # [D] pictures to be looked at: under 2 MB
+    ai_free_calls: Mapping[str, int] = AI_FREE_CALLS
+    ai_nothing_words: tuple[str, ...] = ("nothing",)  # [S] in a file name or address: nothing is found there
+    ai_back_words: tuple[str, ...] = ("back",)  # [S] in the same: the back of an identity card
+    ai_menu_as_text: bool = True  # [D] the dishes are JSON in a text; False: an object, as the field table has it
+    ai_ratios: int = 5  # [D] crops in one question
+    ai_voice_bytes: int = MIB  # [D]
+    ai_voice_seconds: float = 1.0  # [S] until the text of a recording is there
+    ai_voice_life: float = 10.0  # [D] "ask within 10 s"; then nothing is told
+    ai_voices_kept: int = 100  # [S] recordings remembered per account
+    ai_translate_bytes: int = 600  # [D]
+    ai_translate_raw: bool = True  # [F] a body that is no JSON object is the text itself
     datacube_first_day: str = "2014-12-01"  # [D]
     datacube_ready_hour: float = 8.0  # [D] yesterday is 61503 before
     datacube_days: Mapping[str, int] = DATACUBE_DAYS

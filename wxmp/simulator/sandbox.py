@@ -172,7 +172,7 @@ class Sandbox:
             world.create_followers(followers)
         #: The world itself: everything that has no name here.
         self.world = world
-        self.faults = Faults(self.world)
+        self.faults: Faults = Faults(self.world)
         self._thread = LoopThread()
         self._carrier = Carrier(self.world, self._thread)
         self._simulator: Simulator | None = None
@@ -183,10 +183,10 @@ class Sandbox:
         self._endings: list[Callable[[], Coroutine[Any, Any, object]]] = []
         digest = hashlib.sha256(f"{world.seed}|callback".encode()).hexdigest()
         #: The Token (令牌) of the account's server configuration, unless :meth:`connect` is given another one.
-        self.callback_token = f"simulated{digest[:16]}"
+        self.callback_token: str = f"simulated{digest[:16]}"
         #: Its EncodingAESKey (消息加解密密钥).
         # Strict readers of base64 want the last of 43 characters to have no bits to spare.
-        self.encoding_aes_key = f"{digest[16:58]}0"
+        self.encoding_aes_key: str = f"{digest[16:58]}0"
 
     def __repr__(self) -> str:
         where = "in-process" if self._simulator is None else self._simulator.url

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Simulator"]
 
-logger = logging.getLogger("wxmp.simulator")
+logger: logging.Logger = logging.getLogger("wxmp.simulator")
 
 STARTUP_SECONDS = 10.0
 SHUTDOWN_SECONDS = 5.0
@@ -111,7 +111,7 @@ class Simulator:
             if not allow_remote:
                 raise ValueError("the simulator listens on loopback addresses only; see allow_remote")
             logger.warning("the simulator listens beyond this machine: anybody who reaches it controls it")
-        self.world = (
+        self.world: World = (
             world if world is not None else World(policy, clock, seed, appid=appid, secret=secret, followers=followers)
         )
         self._host = host

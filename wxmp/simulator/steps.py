@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ACTIONS", "EVENTS", "EVENT_KIND", "Action", "Stage", "perform"]
 
-logger = logging.getLogger("wxmp.simulator")
+logger: logging.Logger = logging.getLogger("wxmp.simulator")
 
 EVENT_KIND: Final = "scenario_step"
 STEPS_KEPT: Final = 10_000

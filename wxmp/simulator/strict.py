@@ -30,7 +30,13 @@ UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 DURATION: Final = re.compile(r"([+-]?)((?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+)")
 DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-TYPE_NAMES: Final = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", int: "a number"}
+TYPE_NAMES: Final[dict[type, str]] = {
+    dict: "a mapping",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+}
 
 
 class ScenarioError(WorldError):

@@ -136,7 +136,7 @@ class Refusal(Exception):  # noqa: N818  (not an error of the simulator: a norma
         self.errcode = errcode
         self.why = why
         self.detail = detail
-        self.extra = extra or {}
+        self.extra: JsonObject = extra or {}
 
 
 class WorldError(ValueError):

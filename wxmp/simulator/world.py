@@ -79,23 +79,23 @@ class World:
         secret: str | None = None,
         followers: int = 0,
     ) -> None:
-        self.policy = policy if policy is not None else Policy()
-        self.clock = clock if clock is not None else Clock.real()
+        self.policy: Policy = policy if policy is not None else Policy()
+        self.clock: Clock = clock if clock is not None else Clock.real()
         self.seed = seed
-        self.lock = threading.RLock()
-        self.changed = threading.Condition(self.lock)
-        self.journal = Journal(self.policy.journal_size, self.policy.journal_bytes)
-        self.lint = Lint(self)
-        self.faults = FaultTable()
+        self.lock: threading.RLock = threading.RLock()
+        self.changed: threading.Condition = threading.Condition(self.lock)
+        self.journal: Journal = Journal(self.policy.journal_size, self.policy.journal_bytes)
+        self.lint: Lint = Lint(self)
+        self.faults: FaultTable = FaultTable()
         self._event_now: float | None = None
         self._first = (appid, secret, followers)
         self.base_url = ""
         self._tokens = tokens.TokenIndex()
-        self.sent_index = SentIndex()
-        self.quotas = Quotas(self)
-        self.gateway = Gateway(self)
-        self.state = WorldState(dice=Dice(seed), started_at=self.clock.now())
-        self.callbacks = Callbacks(self)
+        self.sent_index: SentIndex = SentIndex()
+        self.quotas: Quotas = Quotas(self)
+        self.gateway: Gateway = Gateway(self)
+        self.state: WorldState = WorldState(dice=Dice(seed), started_at=self.clock.now())
+        self.callbacks: Callbacks = Callbacks(self)
         self._listeners: list[Callable[[], None]] = []
         self.clock.attach(self)
         self._populate()

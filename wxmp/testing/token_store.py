@@ -83,7 +83,7 @@ class TokenStoreContract:
     Override the fixture ``store``, and :meth:`advance` where the store's clock can be set.
     """
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     #: Longest real sleep of :meth:`advance`, in seconds.
     patience: ClassVar[float] = 5.0

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fetch", "Flight", "FlightPlan", "Grant", "cool_down_after", "is_permanent"]
 
-logger = logging.getLogger("wxmp.token")
+logger: logging.Logger = logging.getLogger("wxmp.token")
 
 #: While a cool-down runs, a process without a token looks into the store at most this often, in seconds.
 QUIET: Final = 1.0

@@ -12,7 +12,7 @@ from wxmp.tokens.store import TokenKey
 
 __all__ = ["Reporter"]
 
-logger = logging.getLogger("wxmp.token")
+logger: logging.Logger = logging.getLogger("wxmp.token")
 
 _BAD_NEWS: Final[frozenset[EventName]] = frozenset({"refresh_failed", "store_down", "budget_exhausted", "fenced_out"})
 

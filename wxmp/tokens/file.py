@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileTokenStore"]
 
-logger = logging.getLogger("wxmp.tokens")
+logger: logging.Logger = logging.getLogger("wxmp.tokens")
 
 T = TypeVar("T")
 

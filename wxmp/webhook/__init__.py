@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wxmp.webhook.app import (
         Webhook,
         WebhookAnswer,
+        WebhookSettings,
     )
     from wxmp.webhook.asgi import (
         WebhookASGI,
@@ -311,6 +312,7 @@ __all__ = [
     "Webhook",
     "WebhookASGI",
     "WebhookAnswer",
+    "WebhookSettings",
     "WebhooksASGI",
     "WifiConnectedEvent",
     "WxVerifyDispatchEvent",
@@ -338,6 +340,7 @@ _HOMES = {
     "app": (
         "Webhook",
         "WebhookAnswer",
+        "WebhookSettings",
     ),
     "asgi": (
         "WebhookASGI",

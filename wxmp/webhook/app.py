@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack, cast
 
 import attrs
 
@@ -21,7 +21,7 @@ from wxmp.webhook.parsing import identity, read_push
 from wxmp.webhook.replies import as_reply, late_message, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from types import TracebackType
     from typing import Self
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from wxmp.webhook.messages import Push
     from wxmp.webhook.replies import Reply
 
-__all__ = ["Webhook", "WebhookAnswer"]
+__all__ = ["Webhook", "WebhookAnswer", "WebhookSettings"]
 
-logger = logging.getLogger("wxmp.webhook")
+logger: logging.Logger = logging.getLogger("wxmp.webhook")
 # The library is quiet unless the program sets up logging.
 logging.getLogger("wxmp").addHandler(logging.NullHandler())
 
@@ -67,6 +67,24 @@ class WebhookAnswer:
 SUCCESS: Final = WebhookAnswer(200, b"success")
 #: One text for every refusal. What was wrong stands in the log.
 REFUSED: Final = b"refused\n"
+
+
+class WebhookSettings(TypedDict, total=False):
+    """The arguments of :class:`Webhook`, for :meth:`Webhook.from_env`."""
+
+    token: str
+    encoding_aes_key: str | None
+    appid: str
+    mode: Mode | None
+    previous: Iterable[tuple[str, str | None]]
+    window: float | None
+    max_body: int
+    clock: Callable[[], float]
+    dedupe: DedupeStore | None
+    client: Client | None
+    activity: ActivityLog | None
+    delivery: DeliveryPolicy | None
+    original_id: str | None
 
 
 class Webhook(Handlers):
@@ -160,7 +178,7 @@ class Webhook(Handlers):
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def from_env(cls, prefix: str = "WXMP_", **settings: Any) -> Self:
+    def from_env(cls, prefix: str = "WXMP_", **settings: Unpack[WebhookSettings]) -> Self:
         """Make a webhook from environment variables.
 
         Args:
@@ -174,13 +192,15 @@ class Webhook(Handlers):
         for name in ("APPID", "CALLBACK_TOKEN"):
             if not os.environ.get(prefix + name):
                 raise ConfigError(f"set the environment variable {prefix}{name}", field=prefix + name)
-        values: dict[str, Any] = {
+        values: WebhookSettings = {
             "appid": os.environ[f"{prefix}APPID"],
             "token": os.environ[f"{prefix}CALLBACK_TOKEN"],
             "encoding_aes_key": os.environ.get(f"{prefix}ENCODING_AES_KEY") or None,
-            "mode": os.environ.get(f"{prefix}CALLBACK_MODE") or None,
+            # Another text than the three is refused below, like all settings that cannot work.
+            "mode": cast("Mode | None", os.environ.get(f"{prefix}CALLBACK_MODE") or None),
         }
-        return cls(**{**values, **settings})
+        values.update(settings)
+        return cls(**values)
 
     def __repr__(self) -> str:
         return f"Webhook(appid={self._appid!r}, mode={self.mode!r}, handlers={len(self._dispatcher)})"
@@ -376,7 +396,7 @@ class Webhook(Handlers):
             except Exception as error:  # noqa: BLE001 - as above
                 _activity_failed(error)
 
-    def _spawn(self, work: Any) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

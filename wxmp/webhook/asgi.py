@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WebhookASGI", "WebhooksASGI", "serve"]
 
-logger = logging.getLogger("wxmp.webhook")
+logger: logging.Logger = logging.getLogger("wxmp.webhook")
 
 TEXT: Final = "text/plain; charset=utf-8"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Deliveries", "DeliveryPolicy", "HandlerFailedError", "OverloadedError", "Work"]
 
-logger = logging.getLogger("wxmp.webhook")
+logger: logging.Logger = logging.getLogger("wxmp.webhook")
 
 #: Seconds after which the platform has hung up: an answer later than that must take another way.
 PATIENCE: Final = 5.0

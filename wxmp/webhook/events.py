@@ -618,7 +618,8 @@ class ArticleDetail:
 class PublishEventInfo:
     """How a publication ended (发布结果)."""
 
-    publish_id: int | None = integer("publish_id")
+    #: As ``client.publish.submit`` returned it.
+    publish_id: str | None = optional_text("publish_id")
     #: 0 done, 1 in work, 2 failed the originality check, 3 failed, 4 rejected by the platform's review, 5 done and all
     #: deleted by the user since, 6 done and all banned by the system since.
     publish_status: int | None = integer("publish_status")

@@ -124,7 +124,7 @@ class Gate:
         original_id: str | None = None,
     ) -> None:
         self.mode: Mode = _checked_mode(mode, encoding_aes_key)
-        self.max_body = _checked_size(max_body)
+        self.max_body: int = _checked_size(max_body)
         self._appid = check_appid(appid)
         self._window = _checked_window(window)
         self._clock = clock

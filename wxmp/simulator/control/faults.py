@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ROUTES"]
 
 # What a rule may ask for before it strikes, by what it strikes; every rule may say when and how often.
-CONDITIONS: Final = {
+CONDITIONS: Final[dict[str, tuple[str, ...]]] = {
     "request": ("host", "method", "path", "appid", "client", "openid", "body_contains"),
     "token": ("host", "method", "path", "appid", "client"),
     "push": ("path", "appid", "openid", "event", "body_contains"),

@@ -15,6 +15,7 @@ from wxmp.simulator.families import (
     datacube,
     draft,
     group,
+    image_ai,
     kf,
     mass,
     material,
@@ -68,6 +69,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *shorturl.ROUTES,
     *autoreply.ROUTES,
     *datacube.ROUTES,
+    *image_ai.ROUTES,
     *pay_v3.ROUTES,
     *pay_v2.ROUTES,
 )

@@ -104,10 +104,10 @@ class PayRefusal(Exception):  # noqa: N818  (not an error of the simulator: a no
         known = CODES[code]
         self.code = code
         self.why = why
-        self.message = message or known.message
-        self.status = status if status is not None else known.status
-        self.internal = internal if internal is not None else known.internal
-        self.v2 = v2 or known.v2 or code
+        self.message: str = message or known.message
+        self.status: int = status if status is not None else known.status
+        self.internal: int = internal if internal is not None else known.internal
+        self.v2: str = v2 or known.v2 or code
         self.detail: JsonObject = {}
         if field:
             self.detail = {"location": location, "field": field}

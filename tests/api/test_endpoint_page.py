@@ -1,0 +1,63 @@
+"""``docs/endpoints.md`` is what the code says, and has a line for every endpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.facts import FACTS, PUBLIC
+from tests.api.test_every_endpoint import KEYED
+from wxmp import Client
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def tables() -> Any:
+    """The script that writes the pages."""
+    spec = importlib.util.spec_from_file_location("docs_tables", DOCS / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_page_is_what_the_code_says(tables: Any) -> None:
+    """Each written page is what ``make docs-tables`` would write now."""
+    assert {"endpoints.md", "simulator-coverage.md"} == set(tables.PAGES)
+    for name, page in tables.PAGES.items():
+        assert (DOCS / name).read_text(encoding="utf-8") == page(), f"{name} is behind: make docs-tables"
+
+
+def test_every_endpoint_has_its_line(tables: Any) -> None:
+    """The page has one line for each endpoint, under its family, with a Chinese title."""
+    page = tables.endpoints_page()
+    sections = dict(re.findall(r"^## [^\n]*`client\.(\w+)`\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    for call in PUBLIC:
+        family, _, name = call.partition(".")
+        (line,) = [row for row in sections[family].splitlines() if row.startswith((f"| `{name}` |", f"| `{name}` ("))]
+        _, _, title, endpoint, *_ = (cell.strip() for cell in line.split("|"))
+        assert re.search(r"[\u4e00-\u9fff]", title), call
+        assert endpoint.startswith(f"`{FACTS[call].line}"), call
+    assert len(re.findall(r"^\| `", page, re.MULTILINE)) == len(FACTS)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readmes_count_and_name_what_there_is(name: str) -> None:
+    """Both READMEs say how many calls there are, and name every family of the client."""
+    text = (DOCS.parent / name).read_text(encoding="utf-8")
+    families = [entry for entry, value in vars(Client).items() if isinstance(value, cached_property)]
+    assert re.search(rf"\b{len(PUBLIC)} (calls|个调用)", text)
+    assert re.search(rf"\b{len(families)} (families|组)", text)
+    assert re.search("[,、]\\s*".join(f"`{family}`" for family in families), text)
+
+
+def test_what_is_repeated_by_its_key_is_listed(tables: Any) -> None:
+    """The page calls those sends repeatable by key that are found to be."""
+    assert tables.BY_KEY == KEYED
