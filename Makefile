@@ -29,7 +29,7 @@ $(VENV)/.user: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.user
 	@echo "installing what tests and checks need"
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[cli,simulator,fastapi,aiohttp]"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[cli,simulator,fastapi,aiohttp,taskiq]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

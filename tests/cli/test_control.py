@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from contextlib import contextmanager
@@ -190,6 +191,31 @@ def test_a_restart_keeps_the_token(setup: Setup, simulator: Simulator) -> None:
             assert end(process)[0] == 0
     assert tokens[0] == tokens[1]
     assert simulator.token_requests == 1
+
+
+def test_it_ends_also_while_a_request_waits(setup: Setup, simulator: Simulator) -> None:
+    """A request that waits for a slow platform does not keep the server for long, and its end is still a clean one."""
+    simulator.fault("latency", "/cgi-bin/stable_token", seconds=30.0)
+    with serving("--config", str(setup.config)) as (process, url):
+        got: list[object] = []
+
+        def ask() -> None:
+            try:
+                got.append(setup.get(url, timeout=30).status_code)
+            except httpx.TransportError as error:
+                got.append(error)
+
+        waiting = threading.Thread(target=ask, daemon=True)
+        waiting.start()
+        time.sleep(1.0)
+        assert not got
+        began = time.monotonic()
+        code, _, log = end(process)
+        assert time.monotonic() - began < 15
+        waiting.join(10)
+    assert code == 0
+    assert got == [503]
+    assert "Traceback" not in log
 
 
 def test_tls(setup: Setup) -> None:
@@ -467,3 +493,50 @@ def test_the_extra_is_named_when_it_is_missing(setup: Setup) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr == 'This command needs more packages: pip install "wxmp-sdk[cli,control]"\n'
+
+
+# ---- the documentation
+
+DOCS = (Path(__file__).parents[2] / "docs" / "control.md").read_text(encoding="utf-8")
+
+
+def block(beginning: str) -> str:
+    """The code block of the documentation that begins so."""
+    blocks = re.findall(r"^```text\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+    (found,) = [text for text in blocks if text.startswith(beginning)]
+    return str(found)
+
+
+def test_the_settings_of_the_documentation(tmp_path: Path) -> None:
+    """The example is read as it stands, also with the lines that are commented out."""
+    (tmp_path / "tls").mkdir()
+    certfile, keyfile = certificate(tmp_path / "tls")
+    assert (certfile.name, keyfile.name) == ("cert.pem", "key.pem")
+    (tmp_path / "shop.secret").write_text(SECRET)
+    (tmp_path / "shop.secret").chmod(0o600)
+    config = tmp_path / "control.toml"
+    for text in (block("[server]"), re.sub(r"^# (?=\w+ = )", "", block("[server]"), flags=re.MULTILINE)):
+        config.write_text(text, encoding="utf-8")
+        found = read_config(config)
+        assert found.server.port == 8780
+        assert found.accounts[0].secret() == SECRET
+        assert [key.name for key in found.keys] == ["shop"]
+    assert found.accounts[0].channel == "plain"
+    assert found.server.allow_insecure
+    assert len(found.warnings) == 1
+
+
+def test_the_curl_of_the_documentation(setup: Setup) -> None:
+    """The example asks a running server for the token."""
+    with serving("--config", str(setup.config)) as (process, url):
+        own = {"WXMP_CONTROL": url, "WXMP_CONTROL_KEY": setup.text, "WXMP_APPID": APPID}
+        done = subprocess.run(
+            ["sh", "-eu", "-c", block("curl")],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=os.environ | own,
+            check=True,
+        )
+        assert json.loads(done.stdout) | {"expires_in": 0} == setup.get(url).json() | {"expires_in": 0}
+        assert end(process)[0] == 0

@@ -377,7 +377,7 @@ VALUES = ("--value", "thing1=a", "--value", "name2=b")
         (("--to", "two.txt", *VALUES), "line 2 of two.txt is more than one openid"),
         (("--to", "all", *VALUES, "--per-second", "0"), "per_second must be"),
         (("--to", "all", *VALUES, "--concurrency", "1000"), "concurrency must be 1 to 100"),
-        (("--data", "good.csv", "--encoding", "klingon"), "klingon"),
+        (("--data", "good.csv", "--encoding", "klingon"), "encoding: there is none that is called klingon"),
     ],
 )
 def test_mistakes(shop: Shop, arguments: tuple[str, ...], words: str) -> None:
@@ -398,6 +398,15 @@ def test_a_journal_is_needed(shop: Shop) -> None:
     """Whoever sends must say where it is written down."""
     done = shop.run("--to", "all", *VALUES, journal=False)
     assert (done.returncode, done.stderr.partition(":")[0]) == (2, "journal")
+
+
+def test_a_journal_that_cannot_be(shop: Shop) -> None:
+    """A folder that is not there is one sentence, and nothing is sent."""
+    done = shop.run("--to", "all", *VALUES, "--journal", "no/such/folder/sent.db", journal=False)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "journal" in done.stderr or "sent.db" in done.stderr
+    assert shop.sent == {}
 
 
 def test_a_name_belongs_to_one_template(shop: Shop) -> None:

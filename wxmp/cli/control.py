@@ -13,16 +13,19 @@ import ssl
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import attrs
 from cyclopts import App, Parameter
 
+from wxmp._asgi import send_answer
 from wxmp.cli import missing_extra
 from wxmp.cli._control_config import key_entry, read_config
 from wxmp.control.keys import PER_MINUTE, ControlKey
 from wxmp.control.server import ControlServer
+from wxmp.control.web import refusal
 from wxmp.errors import ConfigError, TokenStoreError
 from wxmp.tokens.store import TokenKey, TokenStore
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
+    from wxmp._asgi import Receive, Scope, Send
     from wxmp.cli._control_config import ControlConfig, ServerConfig
 
 __all__ = ["app", "check", "key", "serve"]
@@ -46,6 +50,8 @@ BACKLOG: Final = 1024
 KEEP_ALIVE: Final = 75
 #: Time for requests under way when the server is told to end, in seconds. Whoever waits for longer asks again.
 GRACE: Final = 5
+#: When a request that was cut short is to be made again, in seconds.
+LATER: Final = 1.0
 #: Time for a store to answer when settings are checked, in seconds.
 STORE_TIMEOUT: Final = 5.0
 
@@ -290,6 +296,18 @@ def listen(server: ServerConfig) -> socket.socket:
     return listening
 
 
+async def answer_to_the_end(app: ControlServer, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer; also a request that still waits when the server has to go."""
+    try:
+        await app(scope, receive, send)
+    except asyncio.CancelledError:
+        if scope["type"] != "http":
+            raise
+        # Nothing was sent yet: the server waits for a value, and then sends its answer in one go.
+        answer = refusal("pending", "the server is going away: ask again", retry_after=LATER)
+        await send_answer(send, answer.status, answer.content_type, answer.body, logger, more=answer.headers)
+
+
 class Serving:
     """A server from its start to its end, with the signals in between."""
 
@@ -305,7 +323,8 @@ class Serving:
         import uvicorn
 
         options = uvicorn.Config(
-            self._made.server,
+            partial(answer_to_the_end, self._made.server),
+            interface="asgi3",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -319,8 +338,9 @@ class Serving:
             timeout_graceful_shutdown=GRACE,
         )
         server = uvicorn.Server(options)
-        # uvicorn takes SIGINT and SIGTERM while it serves, and raises them again when it is done: here they end.
-        before = dict(self._quiet_signals())
+        # uvicorn takes SIGINT and SIGTERM while it serves, and raises them again when it is done: here they end. One
+        # that comes before it has begun must count as well.
+        before = dict(self._take_signals(server))
         try:
             telling_task = asyncio.create_task(self._announce(server))
             await server.serve(sockets=[listening])
@@ -330,19 +350,19 @@ class Serving:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _quiet_signals(self) -> Iterator[tuple[signal.Signals, Any]]:
+    def _take_signals(self, server: uvicorn.Server) -> Iterator[tuple[signal.Signals, Any]]:
         if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
 
-        def nothing(_number: int, _frame: FrameType | None) -> None:
-            """The server has ended by now."""
+        def end(_number: int, _frame: FrameType | None) -> None:
+            server.should_exit = True
 
         def again(_number: int, _frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(self._read_keys)
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            yield number, signal.signal(number, nothing)
+            yield number, signal.signal(number, end)
         if hasattr(signal, "SIGHUP"):
             yield signal.SIGHUP, signal.signal(signal.SIGHUP, again)
 

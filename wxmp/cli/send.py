@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import logging
 import signal
@@ -178,6 +179,7 @@ def template(
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
+        check_encoding(encoding)
         table = from_csv(data, encoding=encoding) if data is not None else None
         order = Order(
             name=name,
@@ -192,10 +194,7 @@ def template(
         )
         check_order(order)
         report = asyncio.run(carry_out(order))
-    except (LookupError, OSError) as error:  # an encoding that Python does not know, a file that may not be read
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(USAGE_ERROR) from None
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:  # also a file that may not be read
         sys.stderr.write(f"{error}\n")
         raise SystemExit(USAGE_ERROR) from None
     except WxmpError as error:
@@ -213,6 +212,18 @@ def make_letter(value: tuple[str, ...], url: str | None, data: CSVRecipients | N
     letter = Letter(read_values(value), url, read_columns(data) if data is not None else ())
     letter.check()
     return letter
+
+
+def check_encoding(encoding: str | None) -> None:
+    """See that Python knows an encoding.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError:
+        raise ConfigError(f"encoding: there is none that is called {encoding}", field="encoding") from None
 
 
 def check_order(order: Order) -> None:
