@@ -18,7 +18,8 @@ from benchmarks._broadcast_worker import openid
 from benchmarks._report import Row, run
 from benchmarks.webhook_memory import resident
 from wxmp.broadcast import Pace, Recipient, SQLiteJournal
-from wxmp.broadcast.engine import Message, Run
+from wxmp.broadcast.delivery import Message
+from wxmp.broadcast.engine import Run
 from wxmp.broadcast.records import RunKey
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from benchmarks._broadcast_worker import openid
 from benchmarks._report import Row, run
 from benchmarks.broadcast_memory import KEY, StubSender, recipients
 from wxmp.broadcast import Outcome, Pace, Result, SQLiteJournal
-from wxmp.broadcast.engine import Message, Run
+from wxmp.broadcast.delivery import Message
+from wxmp.broadcast.engine import Run
 
 RECIPIENTS: Final = 1_000_000
 IN_FLIGHT: Final = 36

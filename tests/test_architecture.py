@@ -61,6 +61,7 @@ LAYERS = [
     ["wxmp.pay"],
     ["wxmp.broadcast.records"],
     ["wxmp.broadcast.journal", "wxmp.broadcast.sources"],
+    ["wxmp.broadcast.delivery"],
     ["wxmp.broadcast.engine", "wxmp.broadcast.redis", "wxmp.broadcast.sqlite", "wxmp.broadcast.*"],
     ["wxmp.broadcast.api"],
     ["wxmp.broadcast"],
@@ -93,7 +94,7 @@ ALLOWED = {
 PLUGIN = {"wxmp.pytest_plugin", "wxmp._wx_sim"}
 
 #: Jitter, and nothing that anybody could gain from guessing.
-MAY_USE_RANDOM = {"wxmp.broadcast.engine", "wxmp.retry", "wxmp.tokens._flight", "wxmp.tokens._state"}
+MAY_USE_RANDOM = {"wxmp.broadcast.delivery", "wxmp.broadcast.engine", "wxmp.retry", "wxmp.tokens._flight", "wxmp.tokens._state"}
 
 
 @attrs.frozen
@@ -215,6 +216,7 @@ def test_one_module_speaks_http() -> None:
         ("tenacity", {"wxmp.retry"}),
         ("fastapi", {"wxmp.integrations.fastapi"}),
         ("aiohttp", {"wxmp.integrations.aiohttp"}),
+        ("taskiq", {"wxmp.integrations.taskiq"}),
         ("yaml", {"wxmp.simulator.strict"}),  # it reads nodes and lets nothing be constructed
         ("python_multipart", {"wxmp.simulator.wire"}),
     ],
@@ -305,7 +307,7 @@ def test_loggers_belong_to_the_package(name: str) -> None:
 
 #: ``dependencies`` and the extras of pyproject.toml.
 DECLARED = {"attrs", "cattrs", "cryptography", "httpcore", "httpx", "redis", "sniffio", "tenacity"} | {
-    *("aiohttp", "cyclopts", "fastapi", "rich", "python_multipart", "segno", "starlette", "uvicorn", "yaml")
+    *("aiohttp", "cyclopts", "fastapi", "rich", "python_multipart", "segno", "starlette", "taskiq", "uvicorn", "yaml")
 }
 #: ``wxmp.testing`` runs in the test suite of a user, which has them.
 OF_TESTS = {"pytest", "pytest_asyncio"}

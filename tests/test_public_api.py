@@ -73,7 +73,7 @@ PAY_ERRORS = [
 #: Libraries that a program pays for only when it uses them.
 LAZY = {
     "aiohttp", "anyio", "attr", "attrs", "cattrs", "click", "cryptography", "cyclopts", "fastapi", "httpcore", "httpx",
-    "pydantic", "redis", "rich", "segno", "starlette", "tenacity", "uvicorn",
+    "pydantic", "redis", "rich", "segno", "starlette", "taskiq", "tenacity", "uvicorn",
 }  # fmt: skip
 
 
@@ -270,6 +270,8 @@ def test_making_a_client_loads_what_a_call_needs() -> None:
         ("wxmp.control", "httpx"),
         ("wxmp.control.store", "httpx"),
         ("wxmp.control.server", "starlette"),
+        ("wxmp.broadcast", "taskiq"),
+        ("wxmp.integrations.taskiq", "redis"),
     ],
 )
 def test_other_rooms_are_lazy_too(name: str, library: str) -> None:

@@ -65,8 +65,9 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
         more = message.get("more_body", False)
         if not more and not parts:
             return body
-        parts.append(body)
-        size += len(body)
+        if body:  # endless pieces of nothing must not pile up
+            parts.append(body)
+            size += len(body)
         if not more or size > limit:
             return b"".join(parts)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from wxmp.broadcast.engine import Message, Run
+from wxmp.broadcast.delivery import Message
+from wxmp.broadcast.engine import Run
 from wxmp.broadcast.journal import Allowance, Claim, Doubt, Journal
 from wxmp.broadcast.records import Outcome, Pace, Recipient, Result, RunKey
 from wxmp.errors import ConfigError, JournalError, TransportError, WxmpError, api_error

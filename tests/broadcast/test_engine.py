@@ -12,7 +12,8 @@ import pytest
 
 from tests.broadcast.model import APPID, ENDPOINT, KEY, MemoryJournal, ModelSender, Platform, make_run, people
 from tests.tokens.virtual_time import VirtualLoop, now, run
-from wxmp.broadcast.engine import AHEAD, CHUNK, GRACE, HOPELESS, LEASE, PATIENCE, RESULTS
+from wxmp.broadcast.delivery import PATIENCE
+from wxmp.broadcast.engine import AHEAD, CHUNK, GRACE, HOPELESS, LEASE, RESULTS
 from wxmp.broadcast.journal import WINDOW
 from wxmp.broadcast.records import Outcome, Pace, Recipient, Result
 from wxmp.errors import (
@@ -996,9 +997,9 @@ async def test_a_slow_pace_claims_little():
 async def test_per_day():
     """The own limit of the day ends the run, which can be continued, and is never overstepped."""
     platform, journal = world()
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(RateLimitError, match="per_day") as caught:
         await make_run(people(300), platform, journal, pace=Pace(per_day=123)).run()
-    assert caught.value.field == "per_day"
+    assert caught.value.scope == "day"
     assert len(platform.arrived) <= 123
     assert len(platform.delivered) >= 123 - 20
     assert None not in journal.outcomes().values()

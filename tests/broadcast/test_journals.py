@@ -73,10 +73,34 @@ async def test_a_run_is_continued_under_its_name(room, journal):
 
 async def test_a_run_of_something_else_is_refused(room, journal):
     """A name belongs to what was sent under it, and a refusal leaves the run as it is."""
+    await claim(journal, "o0")
     with pytest.raises(ConfigError) as caught:
         await room.journal().begin(RUN, fingerprint="template t2")
     assert caught.value.field == "name"
     assert await claim(journal, "o1") == ["o1"]
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.SKIPPED, Outcome.REFUSED])
+async def test_who_is_in_a_run_binds_it(room, journal, outcome):
+    """One recipient, in flight or settled in any way, is enough for a run to send one thing only."""
+    await claim(journal, "o1")
+    if outcome is not None:
+        await record(journal, Result("o1", outcome))
+    with pytest.raises(ConfigError):
+        await room.journal().begin(RUN, fingerprint="template t2")
+
+
+async def test_an_empty_run_may_send_something_else(room, journal):
+    """A run that has sent to nobody can be begun anew with another template; whoever began it before is stopped."""
+    await claim(journal, "o1")
+    await journal.exchange(RUN, owner="a", lease=LEASE, releases=["o1"])
+    again = room.journal()
+    await again.begin(RUN, fingerprint="template t2")
+    with pytest.raises(JournalError):
+        await claim(journal, "o1")
+    assert await claim(again, "o1") == ["o1"]
+    with pytest.raises(ConfigError):
+        await journal.begin(RUN, fingerprint="template t1")
 
 
 async def test_runs_and_accounts_are_apart(room, journal):

@@ -141,6 +141,22 @@ def test_a_file_that_cannot_be_written(
     assert [entry["key"] for entry in lines(path)] == ["again"]
 
 
+def test_a_line_that_was_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up in the middle of a line spoils this one line, and not the one that comes after it."""
+    path = tmp_path / "audit.jsonl"
+    audit = Audit(path)
+    true = os.write
+    monkeypatch.setattr(os, "write", lambda file, line: true(file, line[:10]))
+    audit.write(Entry(event="hand_out", key="torn"))
+    monkeypatch.undo()
+    audit.write(Entry(event="hand_out", key="first"))
+    audit.write(Entry(event="hand_out", key="second"))
+    audit.close()
+    torn, *others = path.read_text(encoding="utf-8").splitlines()
+    assert len(torn) == 10
+    assert [json.loads(line)["key"] for line in others] == ["first", "second"]
+
+
 @pytest.mark.parametrize("what", ["folder", "missing", "link", "pipe"])
 def test_what_is_no_file(tmp_path: Path, what: str) -> None:
     """A folder, a path without a folder, a symbolic link and a pipe are refused when the server is made."""

@@ -182,6 +182,20 @@ def test_a_cold_start_of_everything(control: Control, channel: str) -> None:
     assert fleet.requests == 1
 
 
+def test_everybody_notices_at_once(control: Control) -> None:
+    """The platform ends the token under 3 processes x 200 tasks and 3 replicas: one replacement, no failed call."""
+    control.serve(3)
+    fleet = control.fleet()
+    start(fleet, 3)
+    assert errors(fleet.all("calls", 2)) == []
+    for deaths in (1, 2):
+        control.simulator.kill_token("plain", how="forced")
+        outcomes = fleet.all("calls", 200)
+        assert errors(outcomes) == []
+        assert sum(outcome["calls"] for outcome in outcomes) == 600
+        assert fleet.requests == 1 + deaths
+
+
 def test_replicas_are_killed_in_turn(control: Control) -> None:
     """Each replica is killed (-9) under load and comes back, twice: no failed call, one token request in all."""
     control.serve(3)

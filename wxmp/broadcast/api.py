@@ -11,7 +11,8 @@ import attrs
 
 from wxmp._caller import Caller
 from wxmp.api.template import SEND, TemplateAPI, TemplateMiniProgram, TemplateValue
-from wxmp.broadcast.engine import Message, Run
+from wxmp.broadcast.delivery import Message
+from wxmp.broadcast.engine import Run
 from wxmp.broadcast.journal import Journal
 from wxmp.broadcast.records import Pace, Recipient, RunKey
 from wxmp.broadcast.sqlite import SQLiteJournal

@@ -12,37 +12,26 @@ import logging
 import random
 import sqlite3
 import time
-import uuid
 from collections import deque
 from collections.abc import AsyncIterable
 from contextlib import aclosing, closing, suppress
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-import attrs
-
+from wxmp.broadcast.delivery import Delivery, Item, LapsedError, Lease, Sender, StopError
 from wxmp.broadcast.journal import WINDOW
 from wxmp.broadcast.records import Outcome, Progress, Recipient, Result
 from wxmp.errcodes import lookup
-from wxmp.errors import (
-    APIError,
-    ConfigError,
-    JournalError,
-    ReplyError,
-    TimedOutError,
-    TokenStoreError,
-    TransportError,
-    WxmpError,
-    api_error,
-)
+from wxmp.errors import ConfigError, JournalError, WxmpError, api_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from wxmp.broadcast.journal import Journal
+    from wxmp.broadcast.journal import Allowance, Journal
     from wxmp.broadcast.records import Pace, RunKey
+    from wxmp.errors import APIError
 
-__all__ = ["Message", "Run", "Sender", "recipients_of"]
+__all__ = ["Run", "recipients_of"]
 
 T = TypeVar("T")
 
@@ -55,6 +44,9 @@ HEARTBEAT: Final = 4.0
 AHEAD: Final = 16
 #: With a limit of a second: what that limit lets through in so many seconds is claimed, and no more.
 AHEAD_SECONDS: Final = 5.0
+#: While more than this many wait for a worker, so many seconds of results are written down at a time.
+ENOUGH: Final = AHEAD // 2
+SOON: Final = 0.01
 #: Recipients that are read and looked up at once.
 CHUNK: Final = 500
 #: Results that wait for whoever iterates. When it is too slow, nothing more is claimed.
@@ -63,51 +55,15 @@ RESULTS: Final = 1000
 DEFERRED: Final = 2000
 #: Seconds between two looks at what others have in flight, at the end of a run: doubling from the first to the second.
 POLL: Final = (0.02, 1.0)
-#: Seconds between two attempts of one message: doubling from the first to the second.
-BACKOFF: Final = (0.5, 15.0)
-#: Most seconds that one attempt takes; the margin of :data:`~wxmp.broadcast.journal.WINDOW` is for it.
-ATTEMPT: Final = 45.0
-#: Seconds for which nothing gets through before the run gives up; it can be continued.
-PATIENCE: Final = 60.0
-#: Seconds for which a journal that fails is asked again, and between the first two times.
+#: Seconds for which a journal that fails is asked again, and between two times: doubling from the first to the second.
 JOURNAL_PATIENCE: Final = 15.0
-JOURNAL_WAIT: Final = 0.2
+JOURNAL_WAIT: Final = (0.2, 15.0)
 #: Seconds that messages on their way have to come to an end once the run is to end.
 GRACE: Final = 10.0
 #: So many refusals of our arguments and not one message taken: the run is wrong, not the recipients.
 HOPELESS: Final = 50
-#: The platform's minute, and how long after its end messages go out again, so that not all processes come at once.
-MINUTE: Final = 60.0
-SPREAD: Final = (0.1, 1.0)
-
 #: The platform has said at some time: this one I take.
 _TAKEN: Final = (Outcome.ACCEPTED, Outcome.DELIVERED, Outcome.BLOCKED, Outcome.FAILED)
-
-
-@attrs.frozen
-class Message:
-    """What a sender makes of a recipient; opaque to the engine."""
-
-    payload: object = attrs.field(repr=False)
-
-
-class Sender(Protocol):
-    """How one kind of message is sent."""
-
-    #: Whether the platform lets a repetition with the same key through once only.
-    deduplicates: bool
-    #: Names what is sent. A run cannot be continued with another one.
-    fingerprint: str
-    #: Method and path. What fails elsewhere (a token request) has sent nothing.
-    endpoint: str
-
-    async def prepare(self, recipient: Recipient) -> Message | None:
-        """Make the message, or ``None`` to leave this one out."""
-        ...
-
-    async def send(self, openid: str, message: Message, client_msg_id: str) -> int | None:
-        """Send it and return its number. One attempt: repeating it is the engine's affair."""
-        ...
 
 
 def _boot_clock() -> float:
@@ -115,30 +71,6 @@ def _boot_clock() -> float:
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
-
-
-@attrs.define(eq=False)
-class _Item:
-    recipient: Recipient
-    #: Under which lease it was claimed. It is sent under no other one: somebody may have taken it over in between.
-    epoch: int
-    #: On the engine's clock, the earliest moment a message can have gone out; ``None``: certainly none has yet.
-    since: float | None = None
-    #: Whether a message may have gone out.
-    doubtful: bool = False
-
-
-class _StopError(Exception):
-    """The run cannot go on; the item was not settled."""
-
-    def __init__(self, cause: Exception | None = None) -> None:
-        super().__init__(cause)
-        #: ``None``: somebody has cancelled it.
-        self.cause = cause
-
-
-class _LapsedError(Exception):
-    """This process was silent for too long: what it had claimed may be somebody else's by now."""
 
 
 class Run:
@@ -178,16 +110,22 @@ class Run:
         #: Whether a dry run can ask the journal: asking would make the file of one that does not exist.
         self._has_past = has_past
         self._clock = clock
-        self._wall_clock = wall_clock
-        # The lease
-        self._owner = uuid.uuid4().hex[:16]
-        self._epoch = 0
-        self._lease_until = float("-inf")
         # The end
         self._task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
+        self._lease = Lease(clock, LEASE)
+        self._delivery = Delivery(
+            key,
+            sender,
+            pace,
+            self._lease,
+            stopped=self._stopped,
+            allow=self._allow,
+            clock=clock,
+            wall_clock=wall_clock,
+        )
         self._end: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
         # From the source to the workers
@@ -203,10 +141,13 @@ class Run:
         self._deferred: dict[str, Recipient] = {}
         self._look_at = float("-inf")
         self._next_poll = POLL[0]
-        self._ready: asyncio.Queue[_Item] = asyncio.Queue()
+        self._ready: asyncio.Queue[Item] = asyncio.Queue()
         self._in_flight = 0
+        #: Whose claim is neither settled nor given back in the journal.
+        self._claimed: set[str] = set()
         # From the workers to the journal
         self._wake = asyncio.Event()
+        self._soon: asyncio.TimerHandle | None = None
         self._results: list[Result] = []
         self._releases: list[str] = []
         #: Refused for their arguments before any message was taken: perhaps the run is wrong and not they.
@@ -217,11 +158,6 @@ class Run:
         self._out: deque[Result] = deque()
         self._news = asyncio.Event()
         self._room_to_tell = asyncio.Event()
-        # Pace
-        self._granted = 0
-        self._asking = asyncio.Lock()
-        self._quiet_until = float("-inf")
-        self._silent_since: float | None = None
         # Progress
         self._seen = 0
         self._earlier = 0
@@ -328,6 +264,12 @@ class Run:
         if self._workers:
             self._end = asyncio.get_running_loop().call_later(GRACE, self._cut)
 
+    def _stop_if_not_ours(self, who: str) -> None:
+        """End the run if this task's cancellation came from inside: what is missing must not look like the end."""
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():
+            self._stop(RuntimeError(f"{who} was cancelled from within"))
+
     def _cut(self) -> None:
         """The answers on their way had their time."""
         for worker in self._workers:
@@ -381,7 +323,8 @@ class Run:
             if self._stopping:
                 return
             message = await self._sender.prepare(recipient)
-            self._emit(self._result(openid, Outcome.SKIPPED if message is None else Outcome.PLANNED))
+            outcome = Outcome.SKIPPED if message is None else Outcome.PLANNED
+            self._emit(Result(openid, outcome, client_msg_id=self._key.client_msg_id(openid)))
 
     async def _send_all(self) -> None:
         self._started = self._clock()
@@ -394,8 +337,9 @@ class Run:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            if self._end is not None:
-                self._end.cancel()
+            for timer in (self._end, self._soon):
+                if timer is not None:
+                    timer.cancel()
             await self._say_goodbye()
 
     async def _say_goodbye(self) -> None:
@@ -404,9 +348,9 @@ class Run:
         results, self._results = self._results, []
         try:
             await self._journal.exchange(
-                self._key, owner=self._owner, lease=0.0, results=results, releases=self._releases
+                self._key, owner=self._lease.owner, lease=0.0, results=results, releases=self._releases
             )
-        except JournalError as error:
+        except WxmpError as error:
             self._failure = self._failure or error
             return
         for result in results:
@@ -428,6 +372,9 @@ class Run:
                         await self._room_to_read.wait()
         except Exception as error:  # noqa: BLE001 - the user's source can raise anything
             self._stop(error)
+        except asyncio.CancelledError:
+            self._stop_if_not_ours("the source of the recipients")
+            raise
         finally:
             self._source_ended = True
             self._has_read.set()
@@ -456,6 +403,9 @@ class Run:
                     await self._room_to_sift.wait()
         except Exception as error:  # noqa: BLE001 - the iteration raises it
             self._stop(error)
+        except asyncio.CancelledError:
+            self._stop_if_not_ours("the journal")
+            raise
         finally:
             self._sifted = True
             self._wake.set()
@@ -495,7 +445,7 @@ class Run:
             releases, self._releases = self._releases, []
             claims = [] if rescue else self._next_claims()
             if claims or results or releases:
-                self._wake.set()
+                self._call_the_books()
                 await self._exchange(claims, results, releases)
             if len(self._deferred) > DEFERRED:
                 await self._look_up_deferred()
@@ -506,6 +456,17 @@ class Run:
             elif self._stopping or (self._sifted and not self._waiting and await self._nothing_is_left()):
                 return
 
+    def _call_the_books(self) -> None:
+        """Have them look: at once if the workers could run dry, otherwise soon, with more to write at a time."""
+        if self._ready.qsize() <= ENOUGH or self._stopping:
+            self._wake.set()
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(SOON, self._soon_is_now)
+
+    def _soon_is_now(self) -> None:
+        self._soon = None
+        self._wake.set()
+
     def _drop_unstarted(self) -> None:
         """Give back what was claimed and not begun."""
         while not self._ready.empty():
@@ -513,7 +474,7 @@ class Run:
             self._in_flight -= 1
             self._give_back(item)
 
-    def _give_back(self, item: _Item) -> None:
+    def _give_back(self, item: Item) -> None:
         """Forget its claim, if certainly nothing was sent; otherwise it stays in flight for whoever continues."""
         if not item.doubtful:
             self._releases.append(item.recipient.openid)
@@ -529,23 +490,30 @@ class Run:
         return most - self._in_flight
 
     def _next_claims(self) -> list[Recipient]:
-        if self._stopping or len(self._out) >= RESULTS or self._clock() < self._quiet_until:
+        if self._stopping or len(self._out) >= RESULTS or self._delivery.quiet:
             return []
         self._next_poll = POLL[0] if self._waiting else self._next_poll
-        claims = [self._waiting.popleft() for _ in range(min(self._room, len(self._waiting)))]
+        claims: list[Recipient] = []
+        room = self._room
+        while self._waiting and len(claims) < room:
+            recipient = self._waiting.popleft()
+            if recipient.openid in self._claimed:  # named twice; a claim that fails must not give back the first
+                self._deferred[recipient.openid] = recipient
+            else:
+                claims.append(recipient)
         if len(self._waiting) < CHUNK:
             self._room_to_sift.set()
         return claims
 
     async def _exchange(self, claims: Sequence[Recipient], results: Sequence[Result], releases: list[str]) -> None:
-        owner, epoch, asked_at = self._whoever_we_are()
+        owner, epoch, asked_at = self._lease.claim()
         names = [recipient.openid for recipient in claims]
 
         async def attempt() -> Sequence[bool]:
             nonlocal releases
             try:
                 answers = await self._journal.exchange(
-                    self._key, owner=owner, lease=LEASE, claims=names, results=results, releases=releases
+                    self._key, owner=owner, lease=self._lease.seconds, claims=names, results=results, releases=releases
                 )
             except JournalError:
                 # Perhaps it was done and only the answer is missing. Giving the claims back first makes it repeatable.
@@ -555,16 +523,17 @@ class Run:
 
         try:
             mine = await self._ask(attempt)
-        except JournalError:
+        except BaseException:  # cancellation included: what is not known to be written is written once more
             self._results[:0] = results
             self._releases[:0] = releases
             raise
-        holds = self._renewed(epoch, asked_at)
+        self._claimed.difference_update(releases)
+        self._claimed.difference_update([result.openid for result in results])
+        holds = self._lease.renewed(epoch, asked_at)
         lost = 0
         for recipient, is_mine in zip(claims, mine, strict=True):
             if is_mine and holds:
-                self._in_flight += 1
-                self._ready.put_nowait(_Item(recipient, epoch))
+                self._hand_out(Item(recipient, epoch))
             else:
                 lost += 1
                 self._deferred[recipient.openid] = recipient
@@ -574,6 +543,11 @@ class Run:
         self._stale = self._stale or 2 * lost > len(claims)
         for result in results:
             self._emit(result)
+
+    def _hand_out(self, item: Item) -> None:
+        self._in_flight += 1
+        self._claimed.add(item.recipient.openid)
+        self._ready.put_nowait(item)
 
     def _emit(self, result: Result) -> None:
         self._outcomes[result.outcome] = self._outcomes.get(result.outcome, 0) + 1
@@ -589,9 +563,17 @@ class Run:
             await self._sort_in(waiting)
         self._wake.set()
 
+    async def _allow(self, most: int) -> Allowance:
+        wanted = max(1, min(most, self._in_flight))
+        return await self._ask(
+            lambda: self._journal.allow(
+                self._key.appid, wanted=wanted, per_second=self._pace.per_second, per_day=self._pace.per_day
+            )
+        )
+
     async def _ask(self, verb: Callable[[], Awaitable[T]]) -> T:
         """Ask the journal, and again for a while if it fails: a Redis that changes its master is back in seconds."""
-        ends, wait = self._clock() + JOURNAL_PATIENCE, JOURNAL_WAIT
+        ends, wait = self._clock() + JOURNAL_PATIENCE, JOURNAL_WAIT[0]
         while True:
             try:
                 return await verb()
@@ -600,7 +582,7 @@ class Run:
                     raise
                 logger.warning("%s: the journal failed, next attempt in %.1f s: %s", self._key.name, wait, error)
             await asyncio.sleep(wait)
-            wait = min(2 * wait, BACKOFF[1])
+            wait = min(2 * wait, JOURNAL_WAIT[1])
 
     # ---- the lease
 
@@ -608,38 +590,14 @@ class Run:
         """Renew the lease, however long the iteration or the platform keeps us waiting."""
         while True:
             await asyncio.sleep(HEARTBEAT)
-            owner, epoch, asked_at = self._whoever_we_are()
+            owner, epoch, asked_at = self._lease.claim()
             try:
-                await self._journal.exchange(self._key, owner=owner, lease=LEASE)
+                await self._journal.exchange(self._key, owner=owner, lease=self._lease.seconds)
             except JournalError as error:
                 logger.warning("%s: no sign of life could be given: %s", self._key.name, error)
             else:
-                self._renewed(epoch, asked_at)
+                self._lease.renewed(epoch, asked_at)
             self._wake.set()
-
-    def _whoever_we_are(self) -> tuple[str, int, float]:
-        """Return owner, epoch and time for the next step. A lease that has ended is never renewed: it is another's."""
-        now = self._clock()
-        if self._epoch == 0 or now >= self._lease_until > float("-inf"):
-            self._become_another()
-        return self._owner, self._epoch, now
-
-    def _become_another(self) -> None:
-        """Begin under a new name; what was claimed under the old one is taken over like anybody's."""
-        self._owner = uuid.uuid4().hex[:16]
-        self._epoch += 1
-        self._lease_until = float("-inf")
-
-    def _renewed(self, epoch: int, asked_at: float) -> bool:
-        """Note a renewal that was asked for at ``asked_at``; tells whether the lease held all the time."""
-        if epoch != self._epoch:
-            return False
-        if self._clock() >= self._lease_until > float("-inf"):
-            # The renewal may have come after the end: then somebody may have taken over in between.
-            self._become_another()
-            return False
-        self._lease_until = max(self._lease_until, asked_at + LEASE)
-        return True
 
     # ---- recipients that were in flight elsewhere
 
@@ -656,26 +614,27 @@ class Run:
         room = self._room
         if room <= 0 or openids == []:
             return False
-        owner, epoch, asked_at = self._whoever_we_are()
+        owner, epoch, asked_at = self._lease.claim()
         try:
-            doubts = await self._journal.take_over(self._key, owner=owner, lease=LEASE, openids=openids, limit=room)
+            doubts = await self._journal.take_over(
+                self._key, owner=owner, lease=self._lease.seconds, openids=openids, limit=room
+            )
         except JournalError as error:
             # Perhaps they are ours now and nobody knows which: another name finds them when this one's lease has ended.
             logger.warning("%s: the journal failed: %s", self._key.name, error)
-            self._become_another()
+            self._lease.change_owner()
             return True
-        holds = self._renewed(epoch, asked_at)
-        now = self._clock()
+        holds = self._lease.renewed(epoch, asked_at)
         for doubt in doubts:
             recipient = self._deferred.pop(doubt.openid, None)
             if recipient is not None and not holds:
                 self._deferred[doubt.openid] = recipient
             elif recipient is None or doubt.age >= WINDOW or not self._sender.deduplicates:
                 why = "no longer among the recipients" if recipient is None else "its answer was lost"
-                self._results.append(self._result(doubt.openid, Outcome.UNKNOWN, errmsg=why))
+                key = self._key.client_msg_id(doubt.openid)
+                self._results.append(Result(doubt.openid, Outcome.UNKNOWN, None, key, 0, why))
             else:
-                self._in_flight += 1
-                self._ready.put_nowait(_Item(recipient, epoch, since=now - doubt.age, doubtful=True))
+                self._hand_out(Item(recipient, epoch, since=asked_at - doubt.age, doubtful=True))
         if doubts:
             self._wake.set()
         return bool(doubts)
@@ -689,11 +648,11 @@ class Run:
             return False
         patience = None
         if not self._partial or self._deferred:
-            patience = await self._ask(lambda: self._journal.others(self._key, owner=self._owner))
+            patience = await self._ask(lambda: self._journal.others(self._key, owner=self._lease.owner))
         if not self._deferred and patience is None:
             return True
-        with suppress(_StopError):
-            await self._pause(self._next_poll)
+        with suppress(StopError):
+            await self._delivery.pause(self._next_poll)
         self._next_poll = min(2 * self._next_poll, POLL[1])
         return False
 
@@ -704,21 +663,29 @@ class Run:
             item = await self._ready.get()
             try:
                 await self._settle(item)
-            except _StopError as stop:
+            except StopError as stop:
                 self._give_back(item)
                 self._stop(stop.cause)
-            except _LapsedError:
+            except LapsedError:
                 # Whoever took over sends it, or this process does after its old lease has been seen to end.
+                self._claimed.discard(item.recipient.openid)
                 self._deferred[item.recipient.openid] = item.recipient
             except Exception as error:  # noqa: BLE001 - of the user's function that makes the data
                 self._give_back(item)
                 self._stop(error)
+            except asyncio.CancelledError:
+                self._give_back(item)
+                self._stop_if_not_ours("a message")
+                raise
             finally:
                 self._in_flight -= 1
-                self._wake.set()
+                self._call_the_books()
 
-    async def _settle(self, item: _Item) -> None:
-        result = await self._deliver(item)
+    async def _settle(self, item: Item) -> None:
+        result = await self._delivery.deliver(item)
+        if result.outcome is Outcome.ACCEPTED and not self._taken:
+            self._taken = True
+            self._end_withholding()
         if result.outcome is not Outcome.REFUSED or self._taken or not _is_ours(result.errcode):
             self._results.append(result)
             return
@@ -743,145 +710,10 @@ class Run:
             self._results += withheld
         self._wake.set()
 
-    async def _deliver(self, item: _Item) -> Result:
-        openid = item.recipient.openid
-        message = await self._sender.prepare(item.recipient)
-        if message is None:
-            # In doubt it was sent once, whatever the program says today.
-            return self._result(openid, Outcome.UNKNOWN if item.doubtful else Outcome.SKIPPED)
-        key = self._key.client_msg_id(openid)
-        wait = BACKOFF[0]
-        while True:
-            await self._may_send(item)
-            now = self._clock()
-            if item.since is None:
-                item.since = now
-            elif now - item.since >= WINDOW:
-                return self._result(openid, Outcome.UNKNOWN, errmsg="its answer was lost")
-            try:
-                msg_id = await self._attempt(item, openid, message, key)
-            except APIError as error:
-                if not self._can_be_repeated(item, error):
-                    outcome = Outcome.UNKNOWN if item.doubtful else Outcome.REFUSED
-                    return self._result(openid, outcome, errcode=error.errcode, errmsg=error.errmsg)
-            except (TransportError, ReplyError, TokenStoreError) as error:
-                self._note_silence(error)
-            else:
-                self._silent_since = None
-                if not self._taken:
-                    self._taken = True
-                    self._end_withholding()
-                return self._result(openid, Outcome.ACCEPTED, msg_id=msg_id)
-            if not item.doubtful:
-                item.since = None
-            elif not self._sender.deduplicates or self._clock() + wait - item.since >= WINDOW:
-                return self._result(openid, Outcome.UNKNOWN, errmsg="its answer was lost")
-            await self._pause(random.uniform(0.5, 1.0) * wait)
-            wait = min(2 * wait, BACKOFF[1])
-
-    async def _attempt(self, item: _Item, openid: str, message: Message, key: str) -> int | None:
-        """Send once. Whatever ends it without a clear word leaves the item in doubt."""
-        before, item.doubtful = item.doubtful, True
-        try:
-            async with asyncio.timeout(ATTEMPT):
-                msg_id = await self._sender.send(openid, message, key)
-        except TimeoutError:
-            raise TimedOutError(f"no answer within {ATTEMPT:g} s", endpoint=self._sender.endpoint) from None
-        except (TransportError, ReplyError) as error:
-            item.doubtful = before or (error.maybe_acted and error.endpoint in ("", self._sender.endpoint))
-            raise
-        except APIError as error:
-            busy = lookup(error.errcode).kind == "busy" and error.endpoint in ("", self._sender.endpoint)
-            item.doubtful = before or busy
-            raise
-        except WxmpError:  # ours: the store of the tokens failed, or the arguments cannot work
-            item.doubtful = before
-            raise
-        return msg_id
-
-    def _can_be_repeated(self, item: _Item, error: APIError) -> bool:
-        """Tell whether the refusal passes; it ends the run if it is not about this recipient."""
-        entry = lookup(error.errcode)
-        if entry.kind == "busy":
-            self._note_silence(error)
-            return True
-        self._silent_since = None
-        if entry.kind == "rate" and entry.scope in ("second", "minute"):
-            pause = 1.0
-            if entry.scope == "minute":  # the counter is filled again at the next full minute
-                pause = MINUTE - self._wall_clock() % MINUTE + random.uniform(*SPREAD)
-            logger.info("%s: too fast for the platform (%d), silent for %.0f s", self._key.name, error.errcode, pause)
-            self._quiet_until = max(self._quiet_until, self._clock() + pause)
-            return True
-        if entry.kind in ("token", "account", "permission", "not_found") or (
-            entry.kind == "rate" and entry.scope != "item"
-        ):
-            raise _StopError(error)
-        if error.endpoint not in ("", self._sender.endpoint):  # a token could not be had: nothing of this recipient's
-            raise _StopError(error)
-        return False
-
     def _hopeless(self, last: Result) -> APIError:
         error = api_error(last.errcode, last.errmsg, endpoint=self._sender.endpoint)
         error.add_note(f"the first {HOPELESS} messages were all refused, this is the last refusal; none was sent")
         return error
-
-    def _note_silence(self, error: WxmpError) -> None:
-        now = self._clock()
-        if self._silent_since is None:
-            self._silent_since = now
-        if now - self._silent_since > PATIENCE:
-            raise _StopError(error)
-        logger.info("%s: a message did not get through (%s)", self._key.name, type(error).__name__)
-
-    async def _may_send(self, item: _Item) -> None:
-        """Wait for room under the limits; then look whether the claim still holds, right before the send."""
-        while True:
-            await self._pause(self._quiet_until - self._clock())
-            if self._pace.per_second is None and self._pace.per_day is None:
-                break
-            if await self._has_room():
-                break
-        if item.epoch != self._epoch or self._clock() >= self._lease_until:
-            raise _LapsedError
-
-    async def _has_room(self) -> bool:
-        async with self._asking:
-            await self._pause(0.0)
-            if not self._granted:
-                # As many as a tenth of a second holds: fewer round trips, and a fair share for other processes.
-                share = (self._pace.per_second or 10.0 * self._pace.concurrency) / 10.0
-                answer = await self._ask(
-                    lambda: self._journal.allow(
-                        self._key.appid,
-                        wanted=max(1, min(int(share), self._in_flight)),
-                        per_second=self._pace.per_second,
-                        per_day=self._pace.per_day,
-                    )
-                )
-                if not answer.granted:
-                    if answer.day_is_over:
-                        message = "the messages of today (per_day) are used up; continue tomorrow"
-                        raise _StopError(ConfigError(message, field="per_day"))
-                    await self._pause(answer.wait)
-                    return False
-                self._granted = answer.granted
-            self._granted -= 1
-            return True
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not beyond the end of the run."""
-        if seconds > 0 and not self._stopping:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._stopped.wait()
-        if self._stopping:
-            raise _StopError
-
-    def _result(
-        self, openid: str, outcome: Outcome, *, msg_id: int | None = None, errcode: int = 0, errmsg: str = ""
-    ) -> Result:
-        return Result(openid, outcome, msg_id, self._key.client_msg_id(openid), errcode, errmsg)
 
 
 def _is_ours(errcode: int) -> bool:

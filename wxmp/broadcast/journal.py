@@ -80,10 +80,11 @@ class Journal(ABC):
 
         Args:
             run: The run.
-            fingerprint: What is sent. A run cannot be continued with something else.
+            fingerprint: What is sent. A run cannot be continued with something else, unless it has sent to nobody
+                (a template that does not exist): then it begins anew, and whoever began it before gets a JournalError.
 
         Raises:
-            ConfigError: The name belongs to a run that sends something else.
+            ConfigError: The name belongs to a run that sends something else to somebody.
         """
 
     @abstractmethod

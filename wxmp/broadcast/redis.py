@@ -108,12 +108,22 @@ end
 local function whole(value) return string.format('%.0f', value) end
 """
 
+# KEYS: run, index; then perhaps what is in flight. ARGV: new id, what, keep, name; then the id that this belongs to.
 _BEGIN: Final = Script.of(
     _NOW
     + """
 local keep = tonumber(ARGV[3])
 redis.call('ZCARD', KEYS[2])
 local row = redis.call('HMGET', KEYS[1], 'id', 'what')
+local empty = KEYS[3] and row[1] == ARGV[5] and redis.call('HLEN', KEYS[3]) == 0
+if row[1] and row[2] ~= ARGV[2] and empty then
+  local flat = redis.call('HGETALL', KEYS[1])
+  for i = 1, #flat, 2 do
+    if string.sub(flat[i], 1, 2) == 'n:' and flat[i + 1] ~= '0' then empty = false end
+  end
+  -- nobody was sent to: it becomes another run, and whoever began it before finds it gone
+  if empty then row = {} end
+end
 if row[1] then
   return {row[2] == ARGV[2] and 'ok' or 'other', row[1], redis.call('PTTL', KEYS[1]) < keep * 0.9 and 1 or 0}
 end
@@ -547,9 +557,11 @@ class RedisJournal(Journal):
         """See :meth:`Journal.begin`."""
         keys = [self._run(run), self._account(run.appid, "runs")]
         args: list[Argument] = [secrets.token_hex(4), _bytes(fingerprint), self._keep, _bytes(run.name)]
-        state, number, old = await self._redis.run(
-            _BEGIN, keys, args, read=lambda row: (row.text(0), row.text(1), row.number(2))
-        )
+        read: Callable[[Row], tuple[str, str, int]] = lambda row: (row.text(0), row.text(1), row.number(2))  # noqa: E731
+        state, number, old = await self._redis.run(_BEGIN, keys, args, read=read)
+        if state != "ok":  # perhaps it was sent to nobody
+            keys.append(f"{keys[0]}.{number}:flight")
+            state, number, old = await self._redis.run(_BEGIN, keys, [*args, number], read=read)
         if state != "ok":
             raise ConfigError("name belongs to a run that sends something else; choose another one", field="name")
         if old:

@@ -35,6 +35,10 @@ BUSY: Final = 10.0
 NAP: Final = (0.0005, 0.01)
 #: Names in one question. SQLite takes 32,766 and more; smaller ones share the file better.
 NAMES: Final = 500
+#: Recipients in one statement that writes: ten values each, and old versions of SQLite take 999.
+RECORDS: Final = 80
+#: Statements that are kept prepared: one for each number of recipients.
+STATEMENTS: Final = 512
 #: Rows that are read at once.
 ROWS: Final = 500
 #: Characters of an error text that are kept.
@@ -73,6 +77,13 @@ CREATE TABLE allowance (
 PRAGMA application_id={APPLICATION};
 PRAGMA user_version={VERSION};
 """
+
+
+_WRITE: Final = (
+    "INSERT INTO recipient (run, openid, outcome, wall, tick, clock, msg_id, errcode, errmsg, at) VALUES {}"
+    " ON CONFLICT (run, openid) DO UPDATE SET outcome = excluded.outcome, owner = NULL, msg_id = excluded.msg_id,"
+    " errcode = excluded.errcode, errmsg = excluded.errmsg, at = excluded.at"
+)
 
 
 @attrs.frozen
@@ -176,7 +187,9 @@ class _File:
                 "use the journal in the child only, or start the child afresh (spawn)",
                 journal=SQLiteJournal.name,
             )
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self._path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+        )
         try:
             self._prepare(connection)
         except BaseException:
@@ -247,6 +260,8 @@ class SQLiteJournal(Journal):
         self._clocks = _Clocks(wall, clock)
         self._lock = threading.Lock()
         self._file: _File | None = None
+        #: What is sent by the runs that were begun here: somebody else may have begun an empty one anew.
+        self._begun: dict[RunKey, str] = {}
         _ALL.add(self)
 
     def __repr__(self) -> str:
@@ -268,7 +283,7 @@ class SQLiteJournal(Journal):
         with self._lock:
             file, self._file = self._file, None
         if file is not None:
-            await asyncio.wrap_future(file.close())
+            await asyncio.shield(asyncio.wrap_future(file.close()))  # cancelled, it is closed all the same
 
     def _after_fork(self) -> None:
         file, self._file = self._file, None
@@ -283,7 +298,8 @@ class SQLiteJournal(Journal):
 
         def work(db: sqlite3.Connection) -> str:
             db.execute(
-                "INSERT OR IGNORE INTO run (appid, name, fingerprint) VALUES (?, ?, ?)",
+                "INSERT INTO run (appid, name, fingerprint) VALUES (?1, ?2, ?3) ON CONFLICT (appid, name)"
+                " DO UPDATE SET fingerprint = ?3 WHERE NOT EXISTS (SELECT 1 FROM recipient WHERE run = run.id)",
                 (run.appid, run.name, fingerprint),
             )
             row = db.execute("SELECT fingerprint FROM run WHERE appid = ? AND name = ?", (run.appid, run.name))
@@ -291,6 +307,7 @@ class SQLiteJournal(Journal):
 
         if await self._do(work) != fingerprint:
             raise ConfigError("name belongs to a run that sends something else; choose another one", field="name")
+        self._begun[run] = fingerprint
 
     async def known(self, run: RunKey, openids: Sequence[str]) -> Mapping[str, bool]:
         """See :meth:`Journal.known`."""
@@ -330,10 +347,10 @@ class SQLiteJournal(Journal):
         """See :meth:`Journal.exchange`."""
 
         def work(db: sqlite3.Connection) -> tuple[Claim, ...]:
-            number, now = _begun(db, run), self._clocks.now()
+            number, now = self._number_of(db, run), self._clocks.now()
             _renew(db, owner, lease, now)
-            for result in results:
-                _record(db, number, result, now)
+            for start in range(0, len(results), RECORDS):
+                _record_all(db, number, results[start : start + RECORDS], now)
             for openid in releases:
                 gone = db.execute(
                     "DELETE FROM recipient WHERE run = ? AND openid = ? AND owner = ? AND outcome IS NULL",
@@ -342,12 +359,8 @@ class SQLiteJournal(Journal):
                 if gone.rowcount:
                     db.execute("DELETE FROM event WHERE run = ? AND openid = ?", (number, openid))
             answers: list[Claim] = []
-            for openid in claims:
-                made = db.execute(
-                    "INSERT OR IGNORE INTO recipient (run, openid, owner, wall, tick, clock) VALUES (?, ?, ?, ?, ?, ?)",
-                    (number, openid, owner, now.wall, now.tick, now.clock),
-                )
-                answers.append(Claim(openid, mine=made.rowcount == 1))
+            for start in range(0, len(claims), RECORDS):
+                answers += _claim_all(db, number, claims[start : start + RECORDS], owner, now)
             return tuple(answers)
 
         return await self._do(work)
@@ -359,7 +372,7 @@ class SQLiteJournal(Journal):
         wanted = None if openids is None else set(openids)
 
         def work(db: sqlite3.Connection) -> tuple[Doubt, ...]:
-            number = _begun(db, run)
+            number = self._number_of(db, run)
             _renew(db, owner, lease, self._clocks.now())
             doubts: list[Doubt] = []
             for dead, left in self._leases(db, number):
@@ -382,6 +395,16 @@ class SQLiteJournal(Journal):
             return tuple(doubts)
 
         return await self._do(work)
+
+    def _number_of(self, db: sqlite3.Connection, run: RunKey) -> int:
+        row = db.execute(
+            "SELECT id, fingerprint FROM run WHERE appid = ? AND name = ?", (run.appid, run.name)
+        ).fetchone()
+        if row is None:
+            raise JournalError("this run was not begun", journal=self.name)
+        if self._begun.get(run, row[1]) != row[1]:
+            raise JournalError("this run was begun anew, with something else to send", journal=self.name)
+        return int(row[0])
 
     def _leases(self, db: sqlite3.Connection, number: int) -> list[tuple[str, float]]:
         """Return the owners of recipients in flight, and the seconds that their lease still runs."""
@@ -537,18 +560,54 @@ def _number(db: sqlite3.Connection, run: RunKey) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _begun(db: sqlite3.Connection, run: RunKey) -> int:
-    number = _number(db, run)
-    if not number:
-        raise JournalError("this run was not begun", journal=SQLiteJournal.name)
-    return number
-
-
 def _renew(db: sqlite3.Connection, owner: str, lease: float, now: _Moment) -> None:
     db.execute(
         "INSERT OR REPLACE INTO owner (id, lease, wall, tick, clock) VALUES (?, ?, ?, ?, ?)",
         (owner, lease, now.wall, now.tick, now.clock),
     )
+
+
+def _marks(rows: int, columns: int) -> str:
+    row = f"({','.join('?' * columns)})"
+    return ",".join([row] * rows)
+
+
+def _named(openids: Sequence[str]) -> str:
+    return f"WHERE run = ? AND openid IN ({','.join('?' * len(openids))})"
+
+
+def _claim_all(
+    db: sqlite3.Connection, number: int, openids: Sequence[str], owner: str, now: _Moment
+) -> Sequence[Claim]:
+    # Each statement costs two changes of threads, so it is one for all. Where somebody is known already, which is
+    # seldom, it goes one by one.
+    known = db.execute(f"SELECT count(*) FROM recipient {_named(openids)}", (number, *openids)).fetchone()[0]
+    together = not known and len(set(openids)) == len(openids)
+    claims: list[Claim] = []
+    for part in [openids] if together else [[openid] for openid in openids]:
+        made = db.execute(
+            "INSERT OR IGNORE INTO recipient (run, openid, owner, wall, tick, clock) VALUES" + _marks(len(part), 6),
+            [value for openid in part for value in (number, openid, owner, now.wall, now.tick, now.clock)],
+        )
+        claims += [Claim(openid, mine=made.rowcount == len(part)) for openid in part]
+    return claims
+
+
+def _record_all(db: sqlite3.Connection, number: int, results: Sequence[Result], now: _Moment) -> None:
+    # As for claims. What is simple: each is named once and in flight, and no event came first.
+    openids = [result.openid for result in results]
+    named = _named(openids)
+    flying, told = db.execute(
+        f"SELECT (SELECT count(*) FROM recipient {named} AND outcome IS NULL), (SELECT count(*) FROM event {named})",
+        (number, *openids, number, *openids),
+    ).fetchone()
+    if flying == len(results) and not told:
+        _write(
+            db, number, [(result, result.outcome.value, _storable(result.msg_id), now.wall) for result in results], now
+        )
+        return
+    for result in results:
+        _record(db, number, result, now)
 
 
 def _record(db: sqlite3.Connection, number: int, result: Result, now: _Moment) -> None:
@@ -572,16 +631,17 @@ def _record(db: sqlite3.Connection, number: int, result: Result, now: _Moment) -
             break
     if events:
         db.execute("DELETE FROM event WHERE run = ? AND openid = ?", (number, result.openid))
-    db.execute(
-        "INSERT INTO recipient (run, openid, outcome, wall, tick, clock, msg_id, errcode, errmsg, at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, openid) DO UPDATE SET outcome = excluded.outcome,"
-        " owner = NULL, msg_id = excluded.msg_id, errcode = excluded.errcode, errmsg = excluded.errmsg,"
-        " at = excluded.at",
-        (
-            *(number, result.openid, outcome, now.wall, now.tick, now.clock),
-            *(msg_id, result.errcode, result.errmsg[:ERRMSG_CHARS].encode("utf-8", "replace").decode(), at),
-        ),
-    )
+    _write(db, number, [(result, outcome, msg_id, at)], now)
+
+
+def _write(
+    db: sqlite3.Connection, number: int, rows: Sequence[tuple[Result, str, int | None, float]], now: _Moment
+) -> None:
+    values: list[object] = []
+    for result, outcome, msg_id, at in rows:
+        errmsg = result.errmsg[:ERRMSG_CHARS].encode("utf-8", "replace").decode() if result.errmsg else ""
+        values += (number, result.openid, outcome, now.wall, now.tick, now.clock, msg_id, result.errcode, errmsg, at)
+    db.execute(_WRITE.format(_marks(len(rows), 10)), values)
 
 
 def _storable(msg_id: int | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -70,6 +71,8 @@ class Audit:
         self._file: int | None = None
         self._looked_at = 0.0
         self._told_at = float("-inf")
+        #: A line was not written to its end.
+        self._torn = False
         if self._path is not None:
             try:
                 self._open(self._path)
@@ -92,13 +95,21 @@ class Audit:
         line = json.dumps({"at": moment, **values}) + "\n"
         try:
             # One write for one line: several replicas may append to one file.
-            os.write(self._current(self._path), line.encode("ascii"))
+            self._append(self._current(self._path), line.encode("ascii"))
         except OSError as error:
             self.close()
             now = time.monotonic()
             if now - self._told_at >= TELL_EVERY:
                 self._told_at = now
                 trouble.error("the audit file cannot be written: %s", error.strerror)
+
+    def _append(self, file: int, line: bytes) -> None:
+        # On a disk that has just filled up only the front part is written: the next line must not go on from there.
+        line = b"\n" + line if self._torn else line
+        written = os.write(file, line)
+        self._torn = written < len(line) if written else self._torn
+        if written < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _current(self, path: Path) -> int:
         now = time.monotonic()

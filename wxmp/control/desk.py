@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
@@ -21,6 +23,7 @@ from wxmp.errors import (
     TransportError,
     WxmpError,
 )
+from wxmp.tokens.store import FORCED_GAP, FORCED_PER_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -38,11 +41,14 @@ T = TypeVar("T")
 
 #: What a reporter means who names no code: a refused access_token.
 DEAD: Final = 40001
+#: What the platform says to whoever asks too often.
+TOO_OFTEN: Final = 45009
 #: When to ask again after an answer that names no time of its own, in seconds.
 SOON: Final = 0.2
 LATER: Final = 1.0
-#: Forced refreshes are 30 s apart.
-FORCED_APART: Final = 30.0
+#: Refreshes on a person's word are 30 s apart, 20 in a day: as the platform has it for forced ones.
+FORCED_APART: Final = FORCED_GAP
+FORCED_WITHIN: Final = 86_400.0
 RETRY_MOST: Final = 600.0
 #: What is wrong with the server itself is told the log once in this many seconds.
 TELL_EVERY: Final = 60.0
@@ -94,14 +100,20 @@ class Desk:
         client: Its keeper does the work.
         kind: Which value.
         wall: Seconds since 1970.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, client: Client, kind: Kind, *, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, client: Client, kind: Kind, *, wall: Callable[[], float], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.appid = client.appid
         self.kind: Kind = kind
         self.ledger = Ledger(wall=wall)
         self._keeper: TokenKeeper = client.token_keeper(NAME_OF_KIND[kind])
         self._wall = wall
+        self._clock = clock
+        #: When persons wanted another value.
+        self._wishes: deque[float] = deque(maxlen=FORCED_PER_DAY)
         #: Where it was seen last that somebody watches, and who.
         self.watched_in: asyncio.AbstractEventLoop | None = None
         self.watcher: asyncio.Task[None] | None = None
@@ -194,10 +206,29 @@ class Desk:
         loop = asyncio.get_running_loop()
         task = self._renewals.get(loop)
         if task is None or task.done():
+            self._wish()
             task = self._renewals[loop] = loop.create_task(self._keeper.refresh())
-            task.add_done_callback(_landed)
+            task.add_done_callback(self._landed)
         await asyncio.wait({task})
         task.result()
+
+    def _wish(self) -> None:
+        """Count a person's word, which no cool-down and no budget holds back: a program could say it all day long."""
+        now, wishes = self._clock(), self._wishes
+        wait = FORCED_APART - (now - wishes[-1]) if wishes else 0.0
+        if len(wishes) == FORCED_PER_DAY:
+            wait = max(wait, FORCED_WITHIN - (now - wishes[0]))
+        if wait > 0:
+            message = f"a person's refreshes are {FORCED_APART:.0f} s apart, {FORCED_PER_DAY} in a day"
+            raise UnavailableError("refused", message, retry_after=wait, errcode=TOO_OFTEN)
+        wishes.append(now)
+
+    def _landed(self, task: asyncio.Task[Secret]) -> None:
+        if self._renewals.get(task.get_loop()) is task:  # or it would keep its event loop
+            del self._renewals[task.get_loop()]
+        # Whoever wanted to know may have gone: nobody needs to be told that the error was never retrieved.
+        if not task.cancelled():
+            task.exception()
 
     def _unavailable(self, error: WxmpError) -> UnavailableError:
         wait = max(self._keeper.status().cool_down, LATER)
@@ -218,12 +249,6 @@ class Desk:
             logger.error("no %s of %s can be had: %s", self.kind, self.appid, error)
         message = "the control server is not set up for this: see its log"
         return UnavailableError("broken", message, retry_after=max(wait, 5.0))
-
-
-def _landed(task: asyncio.Task[Secret]) -> None:
-    # Whoever wanted to know may have gone: nobody needs to be told that the error was never retrieved.
-    if not task.cancelled():
-        task.exception()
 
 
 async def watch(desk: Desk) -> None:
@@ -250,5 +275,9 @@ async def watch(desk: Desk) -> None:
             logger.debug("no %s of %s to keep fresh: %s", kind, appid, error.code)
             # However long the cool-down: another replica may have had more luck, and a look costs one of the store.
             pause = min(max(error.retry_after, AFTER_FAILURE), WATCH_MOST)
+        except Exception:
+            # Not even a mistake of ours may end it: without traffic nobody else keeps the value fresh.
+            logger.exception("looking after the %s of %s failed", kind, appid)
+            pause = WATCH_MOST
         del there
         await asyncio.sleep(pause)

@@ -52,6 +52,8 @@ def neighbourhood(peer: str) -> str:
         address = ipaddress.ip_address(peer)
     except ValueError:
         return peer
-    if address.version == 6:
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:  # on a socket for both families all of IPv4 looks like one network
+            return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((int(address), 64), strict=False).network_address)
     return peer

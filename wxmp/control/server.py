@@ -12,6 +12,7 @@ import json
 import logging
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from wxmp._asgi import live, measure, read_body, send_answer
@@ -27,14 +28,17 @@ from wxmp.control.web import (
     RefusedError,
     Route,
     Routes,
+    came_in_the_clear,
     comes_from_here,
     is_local,
     json_answer,
+    path_below,
     peer_of,
     refusal,
 )
 from wxmp.control.wire import BODY_MAX, FIELDS, KINDS, PATH_SHOWN, WAIT_MAX
-from wxmp.errors import ConfigError, WxmpError
+from wxmp.errcodes import DEAD_TOKEN_CODES
+from wxmp.errors import ConfigError
 
 if TYPE_CHECKING:
     import os
@@ -64,6 +68,8 @@ ERRCODE_MAX: Final = 1_000_000_000
 GENERATION_MAX: Final = 4_000_000_000_000_000
 #: A length of more digits is not even read.
 DIGITS: Final = 12
+#: A body is waited for so long, in seconds.
+BODY_WITHIN: Final = 10.0
 CLOSING: Final = 1.0
 
 _NO_STORE: Final = (b"cache-control", b"no-store")
@@ -190,7 +196,7 @@ class ControlServer:
         """Return the desk for a value, and see that it is watched."""
         desk = self._desks.get((appid, kind))
         if desk is None:
-            desk = self._desks[appid, kind] = Desk(self._clients[appid], kind, wall=self._wall)
+            desk = self._desks[appid, kind] = Desk(self._clients[appid], kind, wall=self._wall, clock=self._clock)
         loop = asyncio.get_running_loop()
         if desk.watched_in is loop and desk.watcher is not None and not desk.watcher.done():
             return desk
@@ -202,6 +208,8 @@ class ControlServer:
             task = tasks[appid, kind] = loop.create_task(watch(desk), name=f"wxmp-control-watch-{kind}")
             _WATCHERS.add(task)
             task.add_done_callback(_WATCHERS.discard)
+            # Or it would keep its event loop, long after that was closed.
+            task.add_done_callback(partial(_forget, tasks, (appid, kind)))
         desk.watched_in, desk.watcher = loop, task
         return desk
 
@@ -220,9 +228,11 @@ class ControlServer:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _serve(self, scope: Scope, receive: Receive) -> Answer | None:
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "").rstrip("/")
-        ask = Ask(scope["method"], path.removeprefix(root) if root else path, scope, peer_of(scope))
+        path = path_below(scope["path"], scope.get("root_path", ""))
+        return await self._settle(Ask(scope["method"], path, scope, peer_of(scope)), receive)
+
+    async def _settle(self, ask: Ask, receive: Receive) -> Answer | None:
+        # Tools that report errors print the local variables of every frame: from here on none holds the headers.
         try:
             return await self._answer(ask, receive)
         except RefusedError as refused:
@@ -235,24 +245,28 @@ class ControlServer:
     async def _answer(self, ask: Ask, receive: Receive) -> Answer | None:
         route, handler = self._routes.find(ask)
         # Before the key is looked at: whoever sends one this way has shown it to everybody in between.
-        if not (route.open or self._allow_insecure or ask.scope.get("scheme") == "https" or is_local(ask.peer)):
+        if not (route.open or self._allow_insecure or _is_private(ask)):
             raise RefusedError(refusal("insecure", "this server answers over https only; change the key you sent"))
         if route.auth != "none":
             self._admit(route, ask)
         if route.method == "POST":
-            body = await self._body(ask.scope, receive)
+            body = await self._body(ask, receive)
             if body is None:
                 return None
             ask.body = body
         return await handler(ask)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        length, encoding = measure(scope)
+    async def _body(self, ask: Ask, receive: Receive) -> bytes | None:
+        length, encoding = measure(ask.scope)
         if encoding is not None and encoding.strip().lower() not in ("", "identity"):
             raise RefusedError(refusal("bad_request", "the body must not be compressed"))
         if length is not None and not (length.isdecimal() and len(length) < DIGITS and int(length) <= BODY_MAX):
             raise RefusedError(refusal("too_large", f"a body has at most {BODY_MAX} bytes"))
-        body = await read_body(receive, BODY_MAX)
+        try:
+            async with asyncio.timeout(BODY_WITHIN):
+                body = await read_body(receive, BODY_MAX)
+        except TimeoutError:
+            raise _bad("the body did not come in time") from None
         if body is not None and len(body) > BODY_MAX:
             raise RefusedError(refusal("too_large", f"a body has at most {BODY_MAX} bytes"))
         return body
@@ -296,13 +310,14 @@ class ControlServer:
             if now - self._told.get(name, float("-inf")) < TELL_EVERY:
                 return
             self._told[name] = now
-        known = key is not None and ask.parts.get("appid") in self._clients and key.covers(ask.parts["appid"])
+        appid = ask.parts.get("appid", "")
+        known = key is not None and key.covers(appid) and appid in self._clients
         self._audit.write(
             Entry(
                 event="refuse",
                 key=key.name if key is not None else "",
                 key_id=key.id if key is not None else "",
-                appid=ask.parts["appid"] if known else "",
+                appid=appid if known else "",
                 kind=kind if (kind := ask.parts.get("kind", "")) in KINDS else "",
                 peer=ask.peer,
                 status=answer.status,
@@ -339,7 +354,7 @@ class ControlServer:
         desk, key = self._find(ask)
         if not key.may_replace:
             raise RefusedError(refusal("not_allowed", "this key may not have values replaced"))
-        claim = _read_claim(ask.body, key.name)
+        claim = _read_claim(ask.body, key.name, desk.kind)
         try:
             token, replaced = await desk.replace(claim, _patience(ask))
         except UnavailableError as error:
@@ -420,7 +435,7 @@ class ControlServer:
     async def _learn_quota(self, client: Client, channel: str) -> None:
         try:
             quota = (await client.quota.get(_TOKEN_PATHS[channel])).quota
-        except WxmpError as error:
+        except Exception as error:  # noqa: BLE001 - also what a callable with the AppSecret raises: it is only the quota
             logger.debug("the quota of %s is not known: %s", client.appid, type(error).__name__)
         else:
             self._quotas[client.appid] = QuotaLeft(quota.daily_limit, quota.used, quota.remain, self._wall())
@@ -428,6 +443,18 @@ class ControlServer:
 
 #: Referred to here so that nobody collects them while they run; a watcher ends when its server is forgotten.
 _WATCHERS: Final[set[asyncio.Task[None]]] = set()
+
+
+def _forget(
+    tasks: dict[tuple[str, Kind], asyncio.Task[None]], value: tuple[str, Kind], task: asyncio.Task[None]
+) -> None:
+    if tasks.get(value) is task:
+        del tasks[value]
+
+
+def _is_private(ask: Ask) -> bool:
+    """Tell whether nobody on the way could read what was sent."""
+    return ask.scope.get("scheme") == "https" or (is_local(ask.peer) and not came_in_the_clear(ask))
 
 
 def _shown(desk: Desk, token: StoredToken) -> dict[str, object]:
@@ -462,7 +489,7 @@ def _patience(ask: Ask) -> float:
     return seconds
 
 
-def _read_claim(body: bytes, key: str) -> Claim:
+def _read_claim(body: bytes, key: str, kind: Kind) -> Claim:
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):
@@ -480,6 +507,11 @@ def _read_claim(body: bytes, key: str) -> Claim:
     errcode, path, operator = found.get("errcode", 0), found.get("path", ""), found.get("operator", False)
     if not _whole(errcode) or abs(errcode) > ERRCODE_MAX:
         raise _bad('"errcode" must be the platform\'s code')
+    if kind == "access_token" and errcode and not operator and errcode not in DEAD_TOKEN_CODES:
+        # A program that takes every error for a dead token would end the ones that are good.
+        raise _bad(
+            f"no token is dead because of {errcode}: only {', '.join(map(str, sorted(DEAD_TOKEN_CODES)))} say so"
+        )
     if not isinstance(operator, bool):
         raise _bad('"operator" must be true or false')
     if not isinstance(path, str) or (path and PATH_SHOWN.fullmatch(path) is None):

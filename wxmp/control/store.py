@@ -58,6 +58,9 @@ RETRY_MOST: Final = 600.0
 ANSWER_MAX: Final = 64 * 1024
 CONNECTIONS: Final = 4
 
+#: What one replica may answer while another one knows better.
+_NOT_EVERYWHERE: Final = frozenset({"broken", "forbidden", "not_allowed", "not_found", "store_down", "unauthorized"})
+
 _OK: Final = 200
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -291,11 +294,12 @@ class HTTPTokenStore(TokenStore):
         started = time.monotonic()
         failure: TransportError | ReplyError | None = None
         first = self._first
+        second_best: tuple[WireReply, float] | None = None
         # One turn more than there are servers: a connection kept from before a restart breaks at once.
         for turn in range(len(servers) + 1):
             place = (first + turn) % len(servers)
             left = self._timeout - (time.monotonic() - started)
-            if left <= 0 or (turn == len(servers) and isinstance(failure, TimedOutError)):
+            if left <= 0 or (turn == len(servers) and (second_best or isinstance(failure, TimedOutError))):
                 break
             seconds = left / max(len(servers) - turn, 1)
             at = time.monotonic()
@@ -315,11 +319,21 @@ class HTTPTokenStore(TokenStore):
             except (TransportError, ReplyError) as error:
                 failure = error
                 continue
+            except ConfigError:
+                if self._transports is servers:
+                    raise
+                # Closed under it. That is no mistake in the settings, and opens no connection anew.
+                raise TokenStoreError("the store was closed meanwhile", store=self.name) from None
             if reply.status >= _SERVER_ERROR and _error(reply) in ("", "internal"):  # a proxy whose server is gone
                 failure = TransportError(f"HTTP {reply.status}", endpoint=f"{method} {path}")
                 continue
+            if _error(reply) in _NOT_EVERYWHERE:  # keys and settings reach the replicas one after the other
+                second_best = second_best or (reply, at)
+                continue
             self._first = place
             return self._read(key, kind, method, reply, at)
+        if second_best is not None:
+            return self._read(key, kind, method, *second_best)
         raise TokenStoreError(f"no control server answers: {failure}", store=self.name) from None
 
     def _read(self, key: TokenKey, kind: Kind, method: str, reply: WireReply, at: float) -> _Reading:

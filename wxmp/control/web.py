@@ -24,9 +24,11 @@ __all__ = [
     "RefusedError",
     "Route",
     "Routes",
+    "came_in_the_clear",
     "comes_from_here",
     "is_local",
     "json_answer",
+    "path_below",
     "peer_of",
     "refusal",
 ]
@@ -36,6 +38,8 @@ __all__ = [
 Auth: TypeAlias = Literal["none", "key", "status", "local"]
 
 JSON: Final = "application/json; charset=utf-8"
+#: Where all paths of this interface begin that hold a part.
+VERSION: Final = "/v1"
 STATUS: Final[Mapping[ErrorCode, int]] = {
     "bad_request": 400,
     "broken": 503,
@@ -57,8 +61,25 @@ STATUS: Final[Mapping[ErrorCode, int]] = {
 #: json.dumps makes one for every call that has options.
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _PLACE: Final = re.compile(r"\{(\w+)\}")
-#: Headers by which a proxy says that the true client is somebody else.
-_FORWARDED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
+#: Headers by which a proxy says that the true client is somebody else; and all that begin with ``x-forwarded-``.
+_FORWARDED: Final = frozenset(
+    {
+        b"cf-connecting-ip",
+        b"forwarded",
+        b"true-client-ip",
+        b"via",
+        b"x-client-ip",
+        b"x-original-forwarded-for",
+        b"x-real-ip",
+    }
+)
+#: Those by which it says that the true client came over plain http.
+_PROTO: Final = re.compile(rb"(?:^|,)\s*http\s*(?:,|$)", re.IGNORECASE)
+_FORWARDED_PROTO: Final = re.compile(rb"\bproto\s*=\s*\"?http\b", re.IGNORECASE)
+#: Address of a peer on a socket of this machine.
+UNIX: Final = "unix"
+_PEER_MAX: Final = 64
+_NO_PEER: Final = re.compile(r"[^A-Za-z0-9_.:%-]")
 _LOOPBACK_HOSTS: Final = ("127.0.0.1", "[::1]", "localhost")
 
 
@@ -132,12 +153,12 @@ class Ask:
         return dict(parse_qsl(text.decode("latin-1"))) if text else {}
 
     def header(self, name: bytes) -> str:
-        """Return a header; empty if it is not there."""
-        for found, value in self.scope["headers"]:
-            if found == name:
-                text: str = value.decode("latin-1")
-                return text
-        return ""
+        """Return a header; empty if it is not there.
+
+        A doubled one is joined by commas, as HTTP says: two keys, or two hosts, are neither of them.
+        """
+        values = [value.decode("latin-1") for found, value in self.scope["headers"] if found == name]
+        return ", ".join(values)
 
 
 Handler: TypeAlias = Callable[[Ask], Awaitable[Answer]]
@@ -208,18 +229,39 @@ class Routes:
 def peer_of(scope: Scope) -> str:
     """Return the address of the other side; ``"unix"`` for a socket of this machine, empty when nobody knows."""
     client = scope.get("client")
-    if client is not None:
-        host: str = client[0]
-        return host or "unix"
+    if client is not None and client[0]:
+        return _shown(client[0])
     # Servers leave it out for a socket of this machine, and name a path, or nothing, as their own address.
     server = scope.get("server")
-    return "unix" if server is None or server[1] is None else ""
+    return UNIX if server is None or server[1] is None else ""
+
+
+@lru_cache(maxsize=1024)
+def _shown(host: str) -> str:
+    # A server that trusts a proxy takes it from a header: whatever stands there forges no line of a log, and no socket.
+    shown = _NO_PEER.sub("?", host[:_PEER_MAX])
+    return "?" if shown == UNIX else shown
+
+
+def path_below(path: str, root: str) -> str:
+    """Return a path as seen from where the application is mounted.
+
+    A proxy may have taken away the front part of ``root``, which the application around knows of.
+    """
+    root = root.rstrip("/")
+    if not root or path.startswith(f"{root}/"):
+        return path[len(root) :]
+    while (cut := root.find("/", 1)) > 0:
+        root = root[cut:]
+        if path.startswith(f"{root}/") and root != VERSION:
+            return path[len(root) :]
+    return path
 
 
 @lru_cache(maxsize=1024)
 def is_local(peer: str) -> bool:
     """Tell whether an address is on this machine."""
-    if peer == "unix":
+    if peer == UNIX:
         return True
     try:
         address = ipaddress.ip_address(peer)
@@ -229,13 +271,25 @@ def is_local(peer: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def came_in_the_clear(ask: Ask) -> bool:
+    """Tell whether a proxy says that it was asked over plain http."""
+    for name, value in ask.scope["headers"]:
+        if name == b"x-forwarded-proto" and _PROTO.search(value) is not None:
+            return True
+        if name == b"forwarded" and _FORWARDED_PROTO.search(value) is not None:
+            return True
+    return False
+
+
 def comes_from_here(ask: Ask) -> bool:
     """Tell whether a request was made on this machine, by somebody who wanted this server.
 
     Not so when a proxy on this machine passes on what others ask, or when a page of another site makes a browser ask:
     its host name leads here only by the tricks of its owner.
     """
-    if not is_local(ask.peer) or any(name in _FORWARDED for name, _ in ask.scope["headers"]):
+    if not is_local(ask.peer):
+        return False
+    if any(name in _FORWARDED or name.startswith(b"x-forwarded-") for name, _ in ask.scope["headers"]):
         return False
     host = ask.header(b"host")
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host

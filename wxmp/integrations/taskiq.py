@@ -21,44 +21,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from wxmp.broadcast.engine import recipients_of
+from wxmp.broadcast.engine import Run, recipients_of
 from wxmp.broadcast.records import MOST_CONCURRENCY, Pace, Recipient, RunKey
 from wxmp.errors import ConfigError
 
 try:
     from taskiq import TaskiqEvents
-except ModuleNotFoundError as error:
-    if error.name is None or error.name.partition(".")[0] != "taskiq":
+except ModuleNotFoundError as _error:
+    if _error.name is None or _error.name.partition(".")[0] != "taskiq":
         raise
-    message = 'wxmp.integrations.taskiq needs taskiq: pip install "wxmp-sdk[taskiq]"'
-    raise ModuleNotFoundError(message, name=error.name) from None
+    _message = 'wxmp.integrations.taskiq needs taskiq: pip install "wxmp-sdk[taskiq]"'
+    raise ModuleNotFoundError(_message, name=_error.name) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from taskiq import AsyncBroker, TaskiqState
 
     from wxmp.broadcast.api import Build, Recipients
-    from wxmp.broadcast.engine import Run
     from wxmp.broadcast.journal import Journal
     from wxmp.client import Client
 
 __all__ = ["BroadcastTask"]
 
-logger = logging.getLogger("wxmp.broadcast")
+logger: logging.Logger = logging.getLogger("wxmp.broadcast")
 
 #: Recipients of one share. A killed worker delays this many; each costs some hundred bytes in the broker.
 SHARE: Final = 500
 MOST_IN_A_SHARE: Final = 10_000
 #: How often a share is passed on by workers that cannot send it, and the seconds before: doubling from the first to
 #: the second. A minute and a half in all: a deployment is over by then, and the broker is not filled with copies.
-MOST_PASSES: Final = 8
-PASS_WAIT: Final = (0.5, 30.0)
+MOST_PASSES: Final = 25
+PASS_WAIT: Final = (0.5, 4.0)
 
 
 @attrs.define(eq=False)
@@ -118,7 +116,20 @@ class BroadcastTask:
         self._client: Client | None = None
         self._journal: Journal | None = None
         self._shares: list[_Share] = []
-        self._task = broker.register_task(self._run, task_name)
+
+        # taskiq renames what it registers, and a method cannot be renamed.
+        async def send_share(
+            appid: str,
+            name: str,
+            template_id: str,
+            message: str,
+            rows: list[tuple[str, dict[str, str]]],
+            passed: int = 0,
+        ) -> dict[str, int]:
+            """Send one share; returns how many ended how."""
+            return await self._run(appid, name, template_id, message, rows, passed)
+
+        self._task = broker.register_task(send_share, task_name)
         for event in (TaskiqEvents.WORKER_SHUTDOWN, TaskiqEvents.CLIENT_SHUTDOWN):
             broker.add_event_handler(event, self._close)
 
@@ -218,9 +229,8 @@ class BroadcastTask:
         template_id: str,
         message: str,
         rows: list[tuple[str, dict[str, str]]],
-        passed: int = 0,
+        passed: int,
     ) -> dict[str, int]:
-        """Send one share; returns how many ended how."""
         loop = asyncio.get_running_loop()
         share = _Share(loop.create_future(), loop.create_future())
         self._shares.append(share)
@@ -292,9 +302,10 @@ async def _unsettled(
 
 
 def _fields(recipient: Recipient) -> dict[str, str]:
-    """Return the fields, if they are what arrives as it was sent."""
-    fields = dict(recipient.fields)
-    wrong = [name for name, value in fields.items() if not (isinstance(name, str) and isinstance(value, str))]
+    """Return the fields, if they arrive as they are sent."""
+    fields: dict[str, object] = dict(recipient.fields)
+    texts = {name: value for name, value in fields.items() if isinstance(value, str)}
+    wrong = [name for name in fields if name not in texts]
     if wrong:
         raise ConfigError(f"fields of recipients are text, {wrong[0]!r} is not", field="recipients")
-    return fields
+    return texts
