@@ -31,7 +31,7 @@ NOWHERE: Final = "http://127.0.0.1:9"
 class OneStep(Caller):
     """A caller whose attempt costs nothing."""
 
-    async def _attempt(self, call: Any, read: Any) -> Any:
+    async def _attempt(self, call: Any, exchange: Any, read: Any) -> Any:
         return ANSWER
 
 
@@ -52,7 +52,7 @@ class WithoutRetry(OneStep):
     ) -> dict[str, Any]:
         """Prepare the call and attempt it once."""
         call = self._prepare(endpoint, params, json, files, form, credentials, timeout)
-        answer: dict[str, Any] = await self._attempt(call, self._read)
+        answer: dict[str, Any] = await self._attempt(call, self._transport.send, self._read)
         return answer
 
 
