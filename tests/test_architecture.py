@@ -94,7 +94,13 @@ ALLOWED = {
 PLUGIN = {"wxmp.pytest_plugin", "wxmp._wx_sim"}
 
 #: Jitter, and nothing that anybody could gain from guessing.
-MAY_USE_RANDOM = {"wxmp.broadcast.delivery", "wxmp.broadcast.engine", "wxmp.retry", "wxmp.tokens._flight", "wxmp.tokens._state"}
+MAY_USE_RANDOM = {
+    "wxmp.broadcast.delivery",
+    "wxmp.broadcast.engine",
+    "wxmp.retry",
+    "wxmp.tokens._flight",
+    "wxmp.tokens._state",
+}
 
 
 @attrs.frozen

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import wxmp.broadcast
 from wxmp import Client
 from wxmp.api.template import TemplateMiniProgram, TemplateValue
 from wxmp.broadcast import Outcome, Pace, Recipient, Result, SQLiteJournal, TemplateMessage
@@ -203,3 +206,15 @@ async def test_build_makes_nonsense(client: Client, simulator: Simulator, option
         await client.broadcast.template(openids, TemplateMessage({"thing1": 5}), **options).run()  # type: ignore[dict-item]
     assert caught.value.errcode == 47003
     assert simulator.world.sent() == []
+
+
+def test_the_redis_journal_is_there_when_named():
+    """``RedisJournal`` stands beside the other journal and is loaded when somebody names it."""
+    source = (
+        "import sys, wxmp.broadcast as b; assert 'wxmp.broadcast.redis' not in sys.modules;"
+        " assert 'RedisJournal' in dir(b); from wxmp.broadcast import RedisJournal;"
+        " from wxmp.broadcast.redis import RedisJournal as same; assert RedisJournal is same"
+    )
+    subprocess.run([sys.executable, "-c", source], check=True, timeout=60)
+    with pytest.raises(AttributeError, match="MongoJournal"):
+        wxmp.broadcast.MongoJournal  # noqa: B018

@@ -121,7 +121,7 @@ def test_bounds(concurrency: int):
         platform, journal = world(delay=0.05, journal_delay=0.03)
         await make_run(people(700), platform, journal, pace=Pace(concurrency=concurrency)).run()
         assert platform.most_flying == concurrency
-        assert journal.most_in_doubt <= concurrency + AHEAD
+        assert journal.most_in_doubt <= concurrency + max(AHEAD, concurrency)
 
     play()
 
@@ -456,7 +456,7 @@ async def test_slow_consumer():
         if len(platform.arrived) < 100:
             continue
         await asyncio.sleep(30)
-        assert len(made._out) <= RESULTS + 2 * (AHEAD + 20)
+        assert len(made._out) <= RESULTS + 2 * (20 + 20)
         assert max(journal.leases.values()) > now()
         assert None not in journal.outcomes().values()
         break
@@ -885,7 +885,7 @@ def test_journal_fails_for_good(fault: str):
         with pytest.raises(JournalError):
             await task
         assert now() - started < 30
-        assert journal.most_in_doubt <= 20 + AHEAD
+        assert journal.most_in_doubt <= 2 * 20
         journal.fault = ""
         await make_run(people(1500), platform, journal).run()
         assert set(journal.outcomes().values()) == {Outcome.ACCEPTED}
@@ -958,6 +958,39 @@ async def test_another_takes_over():
     assert now() - killed_at > LEASE - 5
     assert sorted(platform.delivered) == names
     assert all(len(times) == 1 for times in platform.delivered.values())
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_list_that_shrinks_and_turns_round(partial: bool):
+    """Who was in flight and is not named any more is reported as unknown; the order of the rest is all the same."""
+
+    @story
+    async def play():
+        platform, journal = world(delay=0.2)
+        names = people(400)
+        task = asyncio.create_task(make_run(names, platform, journal).run())
+        await asyncio.sleep(0.75)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        task.cancel()  # twice: what is on its way is left in flight
+        await asyncio.wait({task})
+        await asyncio.sleep(1)
+        in_flight = [openid for openid, outcome in journal.outcomes().items() if outcome is None]
+        assert len(in_flight) == 20
+        gone = in_flight[::2]
+        names_left = [openid for openid in names[::-1] if openid not in gone]
+        results = await collect(make_run(names_left, platform, journal, partial=partial))
+        found = outcomes(results)
+        if partial:  # they are another process's affair
+            assert [openid for openid, outcome in journal.outcomes().items() if outcome is None] == gone
+        else:
+            assert {found[openid] for openid in gone} == {Outcome.UNKNOWN}
+            assert None not in journal.outcomes().values()
+        assert set(platform.delivered) == {*names}
+        assert all(len(times) == 1 for times in platform.delivered.values())
+        assert {outcome for openid, outcome in found.items() if openid not in gone} == {Outcome.ACCEPTED}
+
+    play()
 
 
 # ---- pace

@@ -183,7 +183,9 @@ class World:
             assert outcome is not Outcome.ACCEPTED or len(times) == 1
         for _, openid, key in self.platform.arrived:
             assert key == KEY.client_msg_id(openid)
-        assert self.journal.most_in_doubt <= (self.concurrency + AHEAD) * (len(self.processes) + self.deaths)
+        assert self.journal.most_in_doubt <= (self.concurrency + max(AHEAD, self.concurrency)) * (
+            len(self.processes) + self.deaths
+        )
         assert not self.complaints, "\n".join(self.complaints)
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import logging
+import random
 import re
 import traceback
 import weakref
@@ -118,6 +119,65 @@ async def test_many_headers(house: House) -> None:
     headers = [(b"x-%d" % number, b"y" * 100) for number in range(10_000)]
     assert (await raw(house, headers=[*headers, bearer(house.text)]))[0] == 200
     assert (await raw(house, headers=headers))[0] == 401
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_is_asked_gets_an_answer(house: House, seed: int) -> None:
+    """Requests made of odd pieces: each is answered, none is a failure of ours, and no value goes to a wrong key."""
+    dice = random.Random(seed)
+    value = (await house.value())["access_token"]
+    _, wrong = ControlKey.create("other", appids="*")
+    pieces = [
+        "v1",
+        "accounts",
+        house.appid,
+        "access_token",
+        "jsapi_ticket",
+        "replace",
+        "status",
+        "page",
+        "..",
+        ".",
+        "",
+        "%",
+    ]
+    pieces += ["\x00", "\ud800", "é", "\n", "*", "metrics", "{appid}", "x" * 3000]
+    keys = [house.text, wrong, "", "wxck_", house.text + " ", house.text.upper(), "é", house.text[:-1]]
+    bodies = [
+        b"",
+        b"{}",
+        b'{"generation": 1}',
+        b'{"dead": "\\ud800"}',
+        b'{"generation": 1e999}',
+        b"[" * 9000,
+        b"\xff\xfe{}",
+    ]
+    bodies += [b'{"generation": ' + b"9" * 5000 + b"}", b'{"generation": 1, "path": "/a", "path": 7}', b"NaN", b'"x"']
+    queries = [b"", b"wait=0", b"wait=1&wait=x", b"wait=\xff", b"&&==", b"%zz", b"wait=1_0", b"wait=" + b"9" * 400]
+    for _ in range(400):
+        text = dice.choice(keys)
+        body, path = dice.choice(bodies), "/" + "/".join(dice.choices(pieces, k=dice.randrange(6)))
+        if dice.random() < 0.5:
+            path = f"/v1/accounts/{house.appid}/{dice.choice(['access_token', 'access_token/replace'])}"
+        said = {"type": "http.request", "body": body, "more_body": False}
+
+        async def receive(said: Any = said) -> Any:
+            return said
+
+        status, found = await raw(
+            house,
+            method=dice.choice(["GET", "POST", "PUT", "HEAD", "get", "", "\n"]),
+            path=path,
+            headers=[(b"authorization", b"Bearer " + text.encode("utf-8", "surrogatepass"))],
+            receive=receive,
+            query_string=dice.choice(queries),
+            client=dice.choice([HERE, ("::1", 1), None, ("10.0.0.5", 1), ("\n", 1)]),
+            server=dice.choice([("127.0.0.1", 80), ("/run/x", None), None]),
+            root_path=dice.choice(["", "/", "/v1", "//", "/x/v1"]),
+        )
+        assert status in (200, 400, 401, 403, 404, 405, 413, 429, 503), (path, found)
+        if value in json.dumps(found):
+            assert text.strip() == house.text
 
 
 # ---- what a key without scope learns

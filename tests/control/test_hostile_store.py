@@ -247,6 +247,27 @@ async def test_all_replicas_refuse(house: House) -> None:
     assert asked == ["a", "b", "c"]
 
 
+async def test_too_many_wrong_keys_are_still_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong key that the server has had enough of stays a wrong key, and is shown ever more seldom."""
+    answers = [(401, "unauthorized"), (429, "too_many"), (429, "too_many"), (200, "")]
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        status, error = answers.pop(0)
+        return httpx.Response(status, json={"error": error, "retry_after": 3} if error else GOOD)
+
+    now = [1000.0]
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as http:
+        store = HTTPTokenStore("https://tokens.internal", KEY, http_client=http)
+        monkeypatch.setattr(time, "monotonic", lambda: now[0])
+        for pause in (1.0, 2.0, 4.0):
+            for _ in range(3):
+                with pytest.raises(ConfigError, match="does not know this key"):
+                    await store.read(TOKEN_KEY)
+            now[0] += pause + 0.01
+        assert (await store.read(TOKEN_KEY)).token is not None
+    assert answers == []
+
+
 async def test_the_key_is_changed_under_a_running_client(house: House) -> None:
     """Server and client change to a new key while calls go on: no call fails, and none waits."""
     new, new_text = ControlKey.create("shop", appids={house.appid})

@@ -35,8 +35,8 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0
 RECIPIENTS = 2000
-#: A second is the platform's clock, not the worker's: messages that were allowed in turn may arrive together.
-JITTER = 1.25
+#: Messages of three workers that can be on their way, allowed earlier: two shares each, twenty at once in a share.
+ON_THEIR_WAY = 3 * 2 * 20
 
 
 class Worker:
@@ -200,10 +200,9 @@ async def test_killed_workers(place: Place) -> None:
     assert await place.counts() == {Outcome.ACCEPTED: RECIPIENTS}
     assert len(workers[1].children) == 2  # it was started again, and took part
     times = sorted(sent.at for sent in place.simulator.world.sent())
-    most = max(sum(start <= at < start + 1.0 for at in times) for start in times[::20])
-    print(most, times[-1] - times[0])
-    assert rate * 0.7 < most <= rate * JITTER
-    assert times[-1] - times[0] >= RECIPIENTS / rate * 0.95
+    most = max(sum(start <= at < start + 2.0 for at in times) for start in times[::20])
+    assert rate * 1.5 < most <= rate * 2.0 + rate / 10 + ON_THEIR_WAY
+    assert times[-1] - times[0] >= RECIPIENTS / rate * 0.97
     assert place.redis.command("KEYS", "autoclaim:*") == []  # a lock that nobody would open
     assert [worker.terminate() for worker in workers[1:]] == [0, 0]
 

@@ -123,10 +123,10 @@ class BroadcastAPI:
             dry_run: Read, build and count, but send and write nothing.
 
         Raises:
-            ConfigError: An argument cannot work. While it runs: ``name`` belongs to another template, or the limit of
-                the day is reached.
+            ConfigError: An argument cannot work. While it runs: ``name`` belongs to another template.
             JournalError: The journal failed. Everything so far is safe; start it again.
-            RateLimitError: The platform's messages of the day are used up (45009); go on tomorrow.
+            RateLimitError: The messages of the day are used up, those of the platform (45009) or those of
+                ``pace.per_day``; its ``scope`` is ``"day"``. Go on tomorrow.
             NotFoundError: No such template (40037).
 
         Source:

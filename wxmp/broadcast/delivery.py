@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "Item", "LapsedError", "Lease", "Message", "Sender", "StopError"]
 
-logger = logging.getLogger("wxmp.broadcast")
+logger: logging.Logger = logging.getLogger("wxmp.broadcast")
 
 #: Seconds between two attempts of one message: doubling from the first to the second.
 BACKOFF: Final = (0.5, 15.0)
@@ -103,7 +103,7 @@ class Lease:
     """Whether what this process has claimed is still its own."""
 
     def __init__(self, clock: Callable[[], float], seconds: float) -> None:
-        self.owner = uuid.uuid4().hex[:16]
+        self.owner: str = uuid.uuid4().hex[:16]
         #: After so many seconds of silence another process takes over.
         self.seconds = seconds
         self._clock = clock

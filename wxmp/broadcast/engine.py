@@ -35,17 +35,18 @@ __all__ = ["Run", "recipients_of"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("wxmp.broadcast")
+logger: logging.Logger = logging.getLogger("wxmp.broadcast")
 
 #: Seconds after which a silent process counts as dead, and between two signs of life.
 LEASE: Final = 15.0
 HEARTBEAT: Final = 4.0
-#: Claimed ahead of the workers: enough to hide the journal behind the sends, and all that a crash puts in doubt.
+#: Claimed ahead of the workers, but as many as there are workers at least: enough to hide the journal behind the sends.
+#: With what is on its way it is all that a crash puts in doubt.
 AHEAD: Final = 16
 #: With a limit of a second: what that limit lets through in so many seconds is claimed, and no more.
 AHEAD_SECONDS: Final = 5.0
-#: While more than this many wait for a worker, so many seconds of results are written down at a time.
-ENOUGH: Final = AHEAD // 2
+#: While more than a quarter of that wait for a worker, so many seconds of results are written down at a time, unless
+#: the journal takes longer than this itself.
 SOON: Final = 0.01
 #: Recipients that are read and looked up at once.
 CHUNK: Final = 500
@@ -142,12 +143,14 @@ class Run:
         self._look_at = float("-inf")
         self._next_poll = POLL[0]
         self._ready: asyncio.Queue[Item] = asyncio.Queue()
+        self._ahead = max(AHEAD, pace.concurrency)
         self._in_flight = 0
         #: Whose claim is neither settled nor given back in the journal.
         self._claimed: set[str] = set()
         # From the workers to the journal
         self._wake = asyncio.Event()
         self._soon: asyncio.TimerHandle | None = None
+        self._journal_is_slow = False
         self._results: list[Result] = []
         self._releases: list[str] = []
         #: Refused for their arguments before any message was taken: perhaps the run is wrong and not they.
@@ -458,7 +461,7 @@ class Run:
 
     def _call_the_books(self) -> None:
         """Have them look: at once if the workers could run dry, otherwise soon, with more to write at a time."""
-        if self._ready.qsize() <= ENOUGH or self._stopping:
+        if self._ready.qsize() <= self._ahead // 4 or self._journal_is_slow or self._stopping:
             self._wake.set()
         elif self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(SOON, self._soon_is_now)
@@ -484,7 +487,7 @@ class Run:
     def _room(self) -> int:
         """How many more may be in flight."""
         # Where nothing can be asked for again, each claim that was never begun would have to count as unknown.
-        most = self._pace.concurrency + (AHEAD if self._sender.deduplicates else 0)
+        most = self._pace.concurrency + (self._ahead if self._sender.deduplicates else 0)
         if self._pace.per_second is not None:
             most = min(most, max(1, int(self._pace.per_second * AHEAD_SECONDS)))
         return most - self._in_flight
@@ -529,6 +532,7 @@ class Run:
             raise
         self._claimed.difference_update(releases)
         self._claimed.difference_update([result.openid for result in results])
+        self._journal_is_slow = self._clock() - asked_at > SOON
         holds = self._lease.renewed(epoch, asked_at)
         lost = 0
         for recipient, is_mine in zip(claims, mine, strict=True):

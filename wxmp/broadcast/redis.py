@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisJournal"]
 
-logger = logging.getLogger("wxmp.broadcast")
+logger: logging.Logger = logging.getLogger("wxmp.broadcast")
 
 T = TypeVar("T")
 
@@ -174,8 +174,13 @@ redis.call('ZCARD', index)
 local place, change = 10, {}
 local function count(letter, by) change[letter] = (change[letter] or 0) + by end
 
-redis.call('HSET', owners, owner, whole(now + lease) .. ' ' .. whole(lease))
-freshen(owners)
+if lease > 0 then
+  redis.call('HSET', owners, owner, whole(now + lease) .. ' ' .. whole(lease))
+  freshen(owners)
+else
+  -- its farewell: whoever is not there was dead for long
+  redis.call('HDEL', owners, owner)
+end
 redis.call('ZADD', index, now, member)
 freshen(index)
 

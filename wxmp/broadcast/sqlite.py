@@ -581,8 +581,10 @@ def _claim_all(
 ) -> Sequence[Claim]:
     # Each statement costs two changes of threads, so it is one for all. Where somebody is known already, which is
     # seldom, it goes one by one.
-    known = db.execute(f"SELECT count(*) FROM recipient {_named(openids)}", (number, *openids)).fetchone()[0]
-    together = not known and len(set(openids)) == len(openids)
+    together = len(openids) == len(set(openids))
+    if together and len(openids) > 1:
+        named = f"FROM recipient {_named(openids)}"
+        together = db.execute(f"SELECT count(*) {named}", (number, *openids)).fetchone()[0] == 0
     claims: list[Claim] = []
     for part in [openids] if together else [[openid] for openid in openids]:
         made = db.execute(
@@ -596,11 +598,14 @@ def _claim_all(
 def _record_all(db: sqlite3.Connection, number: int, results: Sequence[Result], now: _Moment) -> None:
     # As for claims. What is simple: each is named once and in flight, and no event came first.
     openids = [result.openid for result in results]
-    named = _named(openids)
-    flying, told = db.execute(
-        f"SELECT (SELECT count(*) FROM recipient {named} AND outcome IS NULL), (SELECT count(*) FROM event {named})",
-        (number, *openids, number, *openids),
-    ).fetchone()
+    flying = told = 0
+    if len(results) > 1:
+        named = _named(openids)
+        recipients, events = f"FROM recipient {named} AND outcome IS NULL", f"FROM event {named}"
+        flying, told = db.execute(
+            f"SELECT (SELECT count(*) {recipients}), (SELECT count(*) {events})",
+            (number, *openids, number, *openids),
+        ).fetchone()
     if flying == len(results) and not told:
         _write(
             db, number, [(result, result.outcome.value, _storable(result.msg_id), now.wall) for result in results], now

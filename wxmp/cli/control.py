@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "check", "key", "serve"]
 
-logger = logging.getLogger("wxmp.control")
+logger: logging.Logger = logging.getLogger("wxmp.control")
 
 INSTALL_HINT: Final = 'This command needs more packages: pip install "wxmp-sdk[cli,control]"\n'
 USAGE_ERROR: Final = 2
@@ -55,7 +55,7 @@ LATER: Final = 1.0
 #: Time for a store to answer when settings are checked, in seconds.
 STORE_TIMEOUT: Final = 5.0
 
-app = App(name="control", help="Keep tokens for many services (中控服务器).")
+app: App = App(name="control", help="Keep tokens for many services (中控服务器).")
 
 
 @app.command

@@ -45,7 +45,7 @@ AT_ONCE: Final = 0.1
 #: Reasons of refusals that are told.
 REASONS: Final = 10
 
-app = App(name="send", help="Send one message to many (群发模板消息).")
+app: App = App(name="send", help="Send one message to many (群发模板消息).")
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +91,7 @@ class Report:
         if self.signal:
             return INTERRUPTED + self.signal
         if self.error is not None:
-            final = isinstance(self.error, ConfigError) and self.error.field != "per_day"
+            final = isinstance(self.error, ConfigError)
             return USAGE_ERROR if final else STOPPED
         counted = self.total or self.outcomes
         return NOT_ALL if counted.get("refused") or counted.get("unknown") else COMPLETE
@@ -369,7 +369,7 @@ class Stopper:
 
     def __init__(self) -> None:
         self.run: Run | None = None
-        self.number = 0
+        self.number: int = 0
         self._before: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 

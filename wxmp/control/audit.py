@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Audit", "Entry"]
 
-logger = logging.getLogger("wxmp.control.audit")
-trouble = logging.getLogger("wxmp.control")
+logger: logging.Logger = logging.getLogger("wxmp.control.audit")
+trouble: logging.Logger = logging.getLogger("wxmp.control")
 
 #: How often it is looked whether the file was moved away (log rotation), and how often trouble is told, in seconds.
 LOOK_EVERY: Final = 5.0

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Claim", "Desk", "UnavailableError", "watch"]
 
-logger = logging.getLogger("wxmp.control")
+logger: logging.Logger = logging.getLogger("wxmp.control")
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class UnavailableError(Exception):
         super().__init__(message)
         self.code: ErrorCode = code
         self.message = message
-        self.retry_after = min(max(retry_after, SOON), RETRY_MOST)
+        self.retry_after: float = min(max(retry_after, SOON), RETRY_MOST)
         self.errcode = errcode
 
 
@@ -106,9 +106,9 @@ class Desk:
     def __init__(
         self, client: Client, kind: Kind, *, wall: Callable[[], float], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.appid = client.appid
+        self.appid: str = client.appid
         self.kind: Kind = kind
-        self.ledger = Ledger(wall=wall)
+        self.ledger: Ledger = Ledger(wall=wall)
         self._keeper: TokenKeeper = client.token_keeper(NAME_OF_KIND[kind])
         self._wall = wall
         self._clock = clock

@@ -64,10 +64,10 @@ class Ledger:
         self._wall = wall
         self.askers: dict[str, Asker] = {}
         self.deaths: deque[Death] = deque(maxlen=DEATHS_KEPT)
-        self.hand_outs = 0
-        self.replacements = 0
+        self.hand_outs: int = 0
+        self.replacements: int = 0
         #: Values seen since the start, and those of this day in Beijing, by which the platform counts.
-        self.refreshes = 0
+        self.refreshes: int = 0
         self._today = 0
         self._day = 0
         self._generation = 0

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUTES", "ControlServer"]
 
-logger = logging.getLogger("wxmp.control")
+logger: logging.Logger = logging.getLogger("wxmp.control")
 # The library is quiet unless the program sets up logging.
 logging.getLogger("wxmp").addHandler(logging.NullHandler())
 

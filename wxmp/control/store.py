@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HTTPTokenStore"]
 
-logger = logging.getLogger("wxmp.token")
+logger: logging.Logger = logging.getLogger("wxmp.token")
 
 #: Seconds for one operation, all servers included.
 TIMEOUT: Final = 1.0
@@ -99,15 +99,19 @@ class _Reading:
 class _Refusal:
     """A refused key, remembered: it is not shown to the server for every call."""
 
-    def __init__(self) -> None:
-        self._error: ConfigError | None = None
+    def __init__(self, error: ConfigError) -> None:
+        self._error = error
         self._count = 0
         self._until = 0.0
 
     def check(self) -> None:
         """Raise what was said, while it makes no sense to ask again."""
-        if self._error is not None and time.monotonic() < self._until:
+        if time.monotonic() < self._until:
             raise self._error.fresh()
+
+    def again(self) -> ConfigError:
+        """Note once more what was said last; return it to be raised."""
+        return self.note(self._error)
 
     def note(self, error: ConfigError) -> ConfigError:
         """Remember it; return it to be raised."""
@@ -346,7 +350,12 @@ class HTTPTokenStore(TokenStore):
             return reading
         error = _error(reply)
         if reply.status in (_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND) and error:
-            raise self._refusals.setdefault((key, method), _Refusal()).note(_refused(key, kind, error))
+            said = _refused(key, kind, error)
+            raise self._refusals.setdefault((key, method), _Refusal(said)).note(said)
+        refusal = self._refusals.get((key, method))
+        if reply.status == _TOO_MANY and refusal is not None:
+            # Too many wrong keys, from here or from a neighbour: what is wrong is still the key.
+            raise refusal.again()
         if reply.status not in (_TOO_MANY, _UNAVAILABLE) or not error:
             raise TokenStoreError(f"the control server answered HTTP {reply.status}", store=self.name)
         self._refusals.pop((key, method), None)

@@ -135,17 +135,17 @@ class Ask:
     __slots__ = ("body", "key", "method", "parts", "path", "peer", "scope")
 
     def __init__(self, method: str, path: str, scope: Scope, peer: str) -> None:
-        self.method = method
+        self.method: str = method
         #: Seen from where the application is mounted.
-        self.path = path
-        self.scope = scope
+        self.path: str = path
+        self.scope: Scope = scope
         #: Address of the other side; ``"unix"`` for a socket of this machine.
-        self.peer = peer
+        self.peer: str = peer
         #: What the path holds.
         self.parts: Mapping[str, str] = {}
         #: Who asks, where the route wants to know.
         self.key: ControlKey | None = None
-        self.body = b""
+        self.body: bytes = b""
 
     def query(self) -> dict[str, str]:
         """Return the query; of a doubled parameter the last value."""
