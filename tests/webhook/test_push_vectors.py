@@ -58,6 +58,8 @@ def differences(expected: Any, found: Any, path: str = "") -> list[str]:
     # A time of 0 is no time, and flags in words are flags.
     same = same or (expected == 0 and found is None and path.endswith("Time"))
     same = same or (expected in ("true", "false") and found == int(expected == "true"))
+    # One number, which our calls spell as a text because it is one in their answers.
+    same = same or (path.endswith("/publish_id") and str(expected) == found)
     return [] if same else [f"{path}: expected {expected!r}, found {found!r}"]
 
 
