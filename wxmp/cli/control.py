@@ -48,6 +48,8 @@ USAGE_ERROR: Final = 2
 BACKLOG: Final = 1024
 #: Services ask every half a minute: what keeps their connection saves them a handshake. In seconds.
 KEEP_ALIVE: Final = 75
+#: Connections at once; the ones above it are told to come back (503).
+CONNECTIONS: Final = 1000
 #: Time for requests under way when the server is told to end, in seconds. Whoever waits for longer asks again.
 GRACE: Final = 5
 #: When a request that was cut short is to be made again, in seconds.
@@ -325,6 +327,8 @@ class Serving:
         options = uvicorn.Config(
             partial(answer_to_the_end, self._made.server),
             interface="asgi3",
+            http="h11",  # httptools takes headers of any length, before any key is looked at
+            limit_concurrency=CONNECTIONS,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wxmp.control.wire import KINDS, WAIT_MAX
+from wxmp.errcodes import DEAD_TOKEN_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,10 @@ _CLAIM: Final[Mapping[str, object]] = {
     "properties": {
         "dead": _text("The value that the platform refused.", minLength=1, maxLength=2048),
         "generation": _whole("The number that came with it.", 1),
-        "errcode": _whole("What the platform answered, such as 40001. For the status page.", None),
+        "errcode": _whole(
+            f"What the platform answered: one of {', '.join(map(str, sorted(DEAD_TOKEN_CODES)))} for an access_token.",
+            None,
+        ),
         "path": _text("The path of the refused call, without its query. For the status page."),
         "operator": {
             "type": "boolean",
