@@ -612,6 +612,7 @@ async def test_refused_recipients():
     """Who does not follow or blocks the account is refused and the run goes on."""
     platform, journal = world()
     platform.faults = {"o00000": 43004, "o00003": 43019, "o00005": 47003, "o00007": 40003, "o00008": 43101}
+    platform.faults["o00009"] = 46004  # no such user: one recipient's matter
     results = {result.openid: result for result in await collect(make_run(people(100), platform, journal))}
     refused = {openid: result.errcode for openid, result in results.items() if result.outcome is Outcome.REFUSED}
     assert refused == platform.faults

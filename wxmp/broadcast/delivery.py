@@ -34,6 +34,8 @@ __all__ = ["Delivery", "Item", "LapsedError", "Lease", "Message", "Sender", "Sto
 
 logger: logging.Logger = logging.getLogger("wxmp.broadcast")
 
+#: What is sent is not there: nobody can get it.
+UNKNOWN_TEMPLATE: Final = 40037
 #: Seconds between two attempts of one message: doubling from the first to the second.
 BACKOFF: Final = (0.5, 15.0)
 #: Most seconds that one attempt takes; the margin of :data:`~wxmp.broadcast.journal.WINDOW` is for it.
@@ -269,9 +271,9 @@ class Delivery:
             logger.info("%s: too fast for the platform (%d), silent for %.0f s", self._key.name, error.errcode, pause)
             self._quiet_until = max(self._quiet_until, self._clock() + pause)
             return True
-        if entry.kind in ("token", "account", "permission", "not_found") or (
-            entry.kind == "rate" and entry.scope != "item"
-        ):
+        if entry.kind in ("token", "account", "permission") or (entry.kind == "rate" and entry.scope != "item"):
+            raise StopError(error)
+        if error.errcode == UNKNOWN_TEMPLATE:  # other things that are not there are the recipient's
             raise StopError(error)
         if error.endpoint not in ("", self._sender.endpoint):  # a token could not be had: nothing of this recipient's
             raise StopError(error)

@@ -54,7 +54,7 @@ const TEXTS = {
   "account.missing": ["Nothing to hand out", "暂无可用值"],
   "account.store": ["Store not reachable", "存储不可达"],
   "alarm.title": ["Another system refreshes this AppID.", "有其他系统在刷新此 AppID。"],
-  "alarm.text": ["{count} values died in the last 24 hours although nobody here had replaced them.", "过去 24 小时内有 {count} 个值在此处未更换的情况下失效。"],
+  "alarm.text": ["Values that died in the last 24 hours although nobody here had replaced them: {count}.", "过去 24 小时内有 {count} 个值在此处未更换的情况下失效。"],
   "alarm.last": ["Last noticed {time}: {path} was answered {errcode} ({key}).", "最近一次 {time}：{path} 返回 {errcode}（{key}）。"],
   "alarm.advice": ["Look for a service or a person that fetches tokens with this AppSecret, and let it ask here; or reset the AppSecret.", "请查找使用此 AppSecret 获取 token 的服务或人员，让其改为从此处获取；或重置 AppSecret。"],
   "quota.label": ["Token requests left today", "今日剩余获取次数"],
