@@ -100,6 +100,9 @@ def run_fleet(
         deadline = time.monotonic() + STARTUP
         for process in members:
             if line_of(process, deadline) != "ready\n":
+                # Its output ends a moment before the process does, and its exit code says why.
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=5)
                 if process.poll() == NOT_INSTALLED:
                     raise NotInstalledError(f"{way} is missing: pip install --group bench")
                 raise RuntimeError(f"a process of the fleet ({way}) did not start")

@@ -106,7 +106,7 @@ def families() -> dict[str, type]:
     """Return the classes of the families under the names that the client gives them."""
     found = {}
     for name, value in vars(Client).items():
-        if isinstance(value, cached_property):
+        if isinstance(value, cached_property) and name != "broadcast":  # made of families, and none itself
             room = vars(importlib.import_module(f"wxmp.api.{name}"))
             (found[name],) = [item for key, item in room.items() if key.lower() == f"{name}api"]
     return found

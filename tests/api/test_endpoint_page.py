@@ -52,7 +52,8 @@ def test_every_endpoint_has_its_line(tables: Any) -> None:
 def test_the_readmes_count_and_name_what_there_is(name: str) -> None:
     """Both READMEs say how many calls there are, and name every family of the client."""
     text = (DOCS.parent / name).read_text(encoding="utf-8")
-    families = [entry for entry, value in vars(Client).items() if isinstance(value, cached_property)]
+    families = [entry for entry in vars(Client) if isinstance(vars(Client)[entry], cached_property)]
+    families.remove("broadcast")  # made of families, and none itself
     assert re.search(rf"\b{len(PUBLIC)} (calls|个调用)", text)
     assert re.search(rf"\b{len(families)} (families|组)", text)
     assert re.search("[,、]\\s*".join(f"`{family}`" for family in families), text)

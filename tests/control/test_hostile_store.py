@@ -551,6 +551,9 @@ async def test_plain_http_to_a_port_of_tls(house: House, tmp_path: Path) -> None
 
 # ---- never a value
 
+#: Loggers whose level uvicorn sets, for the whole process.
+UVICORN = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+
 
 async def test_a_session_over_sockets_at_debug(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     """Everything that any library logs of real connections, on both sides, holds no key and no value (P9)."""
@@ -560,6 +563,7 @@ async def test_a_session_over_sockets_at_debug(house: House, capsys: pytest.Capt
     root = logging.getLogger()
     before = root.level
     root.addHandler(handler)
+    uvicorn_before = {name: logging.getLogger(name).level for name in UVICORN}
     root.setLevel(1)
     try:
         sock_server = uvicorn.Server(uvicorn.Config(house.server, port=0, log_config=None, lifespan="off", log_level=5))
@@ -583,6 +587,8 @@ async def test_a_session_over_sockets_at_debug(house: House, capsys: pytest.Capt
         await serving
     finally:
         root.setLevel(before)
+        for name, level in uvicorn_before.items():
+            logging.getLogger(name).setLevel(level)
         root.removeHandler(handler)
     account = house.simulator.account
     tokens: Any = account.tokens
