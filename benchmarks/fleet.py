@@ -101,7 +101,7 @@ def run_fleet(
         for process in members:
             if line_of(process, deadline) != "ready\n":
                 # Its output ends a moment before the process does, and its exit code says why.
-                with suppress(subprocess.TimeoutExpired):
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=5)
                 if process.poll() == NOT_INSTALLED:
                     raise NotInstalledError(f"{way} is missing: pip install --group bench")
