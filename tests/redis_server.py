@@ -6,6 +6,7 @@ their own: ``redis-server`` or ``valkey-server`` from the PATH, else the binary 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -253,3 +254,41 @@ class BlackHole:
     def __exit__(self, *_: object) -> None:
         for one in (*self._fill, self._socket):
             one.close()
+
+
+class LosesOneAnswer:
+    """A proxy to a real server that forwards requests and cuts the connection instead of one answer."""
+
+    def __init__(self, server):
+        self._port = server.port
+        self.lose = False
+        self.before_cut = lambda: None
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader, writer):
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
+
+        async def forward():
+            while data := await reader.read(65536):
+                up_writer.write(data)
+
+        task = asyncio.ensure_future(forward())
+        try:
+            while data := await up_reader.read(65536):
+                if self.lose and b"NOSCRIPT" not in data:
+                    self.lose = False
+                    self.before_cut()
+                    break
+                writer.write(data)
+        finally:
+            task.cancel()
+            for one in (writer, up_writer):
+                one.close()

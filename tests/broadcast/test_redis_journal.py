@@ -16,7 +16,7 @@ import redis
 import redis.asyncio
 
 from tests.broadcast.journals import LEASE, RUN, RedisRoom, let_redis_age
-from tests.redis_server import BlackHole, RedisServer, free_port
+from tests.redis_server import BlackHole, LosesOneAnswer, RedisServer, free_port
 from wxmp.broadcast.records import Outcome, Result, RunKey
 from wxmp.broadcast.redis import BUCKETS, KEEP, RedisJournal
 from wxmp.errors import ConfigError, JournalError
@@ -484,42 +484,6 @@ async def test_a_clock_that_is_set_back_over_midnight_gives_no_second_day(room, 
 
 
 # ---- answers that are lost
-
-
-class LosesOneAnswer:
-    """A proxy to a real server that forwards requests and cuts the connection instead of one answer."""
-
-    def __init__(self, server):
-        self._port = server.port
-        self.lose = False
-
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_):
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader, writer):
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
-
-        async def forward():
-            while data := await reader.read(65536):
-                up_writer.write(data)
-
-        task = asyncio.ensure_future(forward())
-        try:
-            while data := await up_reader.read(65536):
-                if self.lose and b"NOSCRIPT" not in data:
-                    self.lose = False
-                    break
-                writer.write(data)
-        finally:
-            task.cancel()
-            for one in (writer, up_writer):
-                one.close()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.exceptions import NoPermissionError
 
-from tests.redis_server import BlackHole, GivenServer, RedisServer, find_server, free_port
+from tests.redis_server import BlackHole, GivenServer, LosesOneAnswer, RedisServer, find_server, free_port
 from tests.tokens.conftest import far_from_midnight, let_redis_age
 from wxmp.errors import ConfigError, TokenStoreError
 from wxmp.tokens.redis import RedisTokenStore
@@ -554,44 +554,6 @@ async def test_a_flushed_script_cache_is_not_noticed(store, redis_server):
 
 
 # --- an answer that was lost -----------------------------------------------------------------------------------------
-
-
-class LosesOneAnswer:
-    """A proxy to a real server that forwards requests and cuts the connection instead of one answer."""
-
-    def __init__(self, server):
-        self._port = server.port
-        self.lose = False
-        self.before_cut = lambda: None
-
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_):
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader, writer):
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
-
-        async def forward():
-            while data := await reader.read(65536):
-                up_writer.write(data)
-
-        task = asyncio.ensure_future(forward())
-        try:
-            while data := await up_reader.read(65536):
-                if self.lose and b"NOSCRIPT" not in data:
-                    self.lose = False
-                    self.before_cut()
-                    break
-                writer.write(data)
-        finally:
-            task.cancel()
-            for one in (writer, up_writer):
-                one.close()
 
 
 @pytest.fixture

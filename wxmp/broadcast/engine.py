@@ -22,6 +22,7 @@ from wxmp.broadcast.journal import WINDOW
 from wxmp.broadcast.records import Outcome, Progress, Recipient, Result
 from wxmp.errcodes import lookup
 from wxmp.errors import ConfigError, JournalError, WxmpError, api_error
+from wxmp.tokens.file import host_clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -67,13 +68,6 @@ HOPELESS: Final = 50
 _TAKEN: Final = (Outcome.ACCEPTED, Outcome.DELIVERED, Outcome.BLOCKED, Outcome.FAILED)
 
 
-def _boot_clock() -> float:
-    """Seconds that go on while the machine sleeps: a lease that ended meanwhile must be seen to have ended."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
-
-
 class Run:
     """One bulk send (群发任务): iterate over it for the result of each recipient, or await :meth:`run`.
 
@@ -96,7 +90,7 @@ class Run:
         partial: bool = False,
         dry_run: bool = False,
         has_past: bool = True,
-        clock: Callable[[], float] = _boot_clock,
+        clock: Callable[[], float] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._key = key
@@ -110,7 +104,8 @@ class Run:
         self._dry_run = dry_run
         #: Whether a dry run can ask the journal: asking would make the file of one that does not exist.
         self._has_past = has_past
-        self._clock = clock
+        # Goes on while the machine sleeps: a lease that ended meanwhile must be seen to have ended.
+        clock = self._clock = clock or host_clock(time.monotonic).read
         # The end
         self._task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
