@@ -456,6 +456,33 @@ def test_from_env_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None
         Client.from_env()
 
 
+def test_from_env_reads_a_secret_from_a_file(tmp_path: Path) -> None:
+    """WXMP_SECRET_FILE names a file, which is read late: what it holds when the secret is needed counts."""
+    path = tmp_path / "appsecret"
+    path.write_text("first\n", encoding="utf-8")
+    client = Client.from_env(environ={"WXMP_APPID": "wx1", "WXMP_SECRET_FILE": str(path)})
+    assert client._secret().reveal() == "first"
+    path.write_text("second", encoding="utf-8")
+    assert client._secret().reveal() == "second"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"])
+def test_from_env_refuses_a_file_without_a_secret(tmp_path: Path, content: bytes | None) -> None:
+    """A file that is absent, empty or no text is named at once, with its variable."""
+    path = tmp_path / "appsecret"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"WXMP_SECRET_FILE: .*appsecret"):
+        Client.from_env(environ={"WXMP_APPID": "wx1", "WXMP_SECRET_FILE": str(path)})
+
+
+def test_from_env_takes_one_secret(tmp_path: Path) -> None:
+    """A secret in a variable and in a file: nobody could say which one counts."""
+    variables = {"WXMP_APPID": "wx1", "WXMP_SECRET": "one", "WXMP_SECRET_FILE": str(tmp_path / "two")}
+    with pytest.raises(ConfigError, match="not both"):
+        Client.from_env(environ=variables)
+
+
 async def test_policy_reaches_the_keeper() -> None:
     """A token that lives 10 s is renewed in the background as its policy says."""
     policy = Policy(token_life=10, token_overlap=4.0)

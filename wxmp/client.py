@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -164,26 +165,45 @@ class Client:
         self._token_caller = self._make_caller(self._token_transport, _ONCE)
 
     @classmethod
-    def from_env(cls, prefix: str = "WXMP_") -> Self:
+    def from_env(
+        cls,
+        prefix: str = "WXMP_",
+        *,
+        environ: Mapping[str, str] | None = None,
+        retry: RetryPolicy | None = None,
+        on_event: EventHook | None = None,
+    ) -> Self:
         """Make a client from the environment.
 
-        Reads ``{prefix}APPID``, ``{prefix}SECRET``, ``{prefix}ENDPOINT`` (an address; production if absent) and
-        ``{prefix}TOKEN_STORE``: ``memory:`` (the default), ``file:/var/lib/app/wxmp``, or ``redis://…``,
-        ``rediss://…``, ``unix://…``, or a control server's addresses, ``control:https://…,https://…``, with its key in
-        ``{prefix}CONTROL_KEY``; the AppSecret may then be absent. A store made here is closed with the client.
+        Reads ``{prefix}APPID``; ``{prefix}SECRET``, or ``{prefix}SECRET_FILE`` with the path of a file that holds it;
+        ``{prefix}ENDPOINT`` (an address; production if absent) and ``{prefix}TOKEN_STORE``: ``memory:`` (the default),
+        ``file:/var/lib/app/wxmp``, or ``redis://…``, ``rediss://…``, ``unix://…``, or a control server's addresses,
+        ``control:https://…,https://…``, with its key in ``{prefix}CONTROL_KEY``; the AppSecret may then be absent. A
+        store made here is closed with the client.
+
+        Args:
+            prefix: What the names begin with.
+            environ: The variables, instead of ``os.environ``.
+            retry: As for :class:`Client`.
+            on_event: As for :class:`Client`.
 
         Raises:
             ConfigError: A variable is missing or cannot work; the message names it.
         """
-        appid = _from_env(prefix + "APPID")
-        store = _store_from_env(prefix)
-        if not store.kept_elsewhere:
-            _from_env(prefix + "SECRET")
+        variables = os.environ if environ is None else environ
+        appid = _from_env(variables, prefix + "APPID")
+        store = _store_from_env(variables, prefix)
+        secret = partial(_secret_from_env, variables, prefix)
+        has_secret = bool(variables.get(prefix + "SECRET") or variables.get(prefix + "SECRET_FILE"))
+        if has_secret or not store.kept_elsewhere:
+            secret()
         client = cls(
             appid,
-            (lambda: _from_env(prefix + "SECRET")) if os.environ.get(prefix + "SECRET") else None,
+            secret if has_secret else None,
             token_store=store,
-            base_url=os.environ.get(prefix + "ENDPOINT") or PRODUCTION,
+            base_url=variables.get(prefix + "ENDPOINT") or PRODUCTION,
+            retry=retry,
+            on_event=on_event,
         )
         client._own_store = True
         return client
@@ -572,16 +592,37 @@ def _platform_at(base_url: str) -> Platform:
     return Platform(api=base, mp=PRODUCTION.mp, open=PRODUCTION.open)
 
 
-def _from_env(name: str) -> str:
-    value = os.environ.get(name, "")
+def _from_env(variables: Mapping[str, str], name: str) -> str:
+    value = variables.get(name, "")
     if not value:
         raise ConfigError(f"the environment variable {name} is not set", field=name)
     return value
 
 
-def _store_from_env(prefix: str) -> TokenStore:
+def _secret_from_env(variables: Mapping[str, str], prefix: str) -> str:
+    """Return the AppSecret as it is now: a file that is mounted into a container changes while the service runs."""
+    name, file_name = prefix + "SECRET", prefix + "SECRET_FILE"
+    value, path = variables.get(name, ""), variables.get(file_name, "")
+    if value and path:
+        raise ConfigError(f"set one of {name} and {file_name}, not both", field=file_name)
+    if not path:
+        if not value:
+            raise ConfigError(f"neither the environment variable {name} nor {file_name} is set", field=name)
+        return value
+    try:
+        found = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{file_name}: {path} cannot be read: {error.strerror}", field=file_name) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file_name}: {path} holds no text in UTF-8", field=file_name) from None
+    if not found:
+        raise ConfigError(f"{file_name}: {path} is empty", field=file_name)
+    return found
+
+
+def _store_from_env(variables: Mapping[str, str], prefix: str) -> TokenStore:
     name = prefix + "TOKEN_STORE"
-    value = os.environ.get(name, "") or "memory:"
+    value = variables.get(name, "") or "memory:"
     kind, _, rest = value.partition(":")
     if kind == "memory":
         return MemoryTokenStore()
@@ -596,7 +637,8 @@ def _store_from_env(prefix: str) -> TokenStore:
     if kind == "control" and rest:
         from wxmp.control.store import HTTPTokenStore
 
-        _from_env(prefix + "CONTROL_KEY")
-        return HTTPTokenStore(rest.split(","), lambda: _from_env(prefix + "CONTROL_KEY"))
+        key = partial(_from_env, variables, prefix + "CONTROL_KEY")
+        key()
+        return HTTPTokenStore(rest.split(","), key)
     kinds = "memory:, file:…, redis://…, rediss://…, unix://… or control:https://…"
     raise ConfigError(f"{name} must be {kinds}", field=name)
