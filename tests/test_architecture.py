@@ -19,8 +19,10 @@ ROOT = Path(wxmp.__file__).parent
 
 #: From the ground up. A module imports from lines above its own in this list, never from its own line or from below.
 LAYERS = [
-    ["wxmp.errcodes", "wxmp._asgi", "wxmp._redact", "wxmp.events"],
-    ["wxmp.errors"],
+    ["wxmp.errcodes", "wxmp._log", "wxmp._redact"],
+    ["wxmp._asgi", "wxmp.errors"],
+    ["wxmp.events"],
+    ["wxmp._watch"],
     ["wxmp._wire", "wxmp._redis", "wxmp._files"],
     ["wxmp.config"],
     ["wxmp.retry", "wxmp.tokens.store"],
@@ -33,6 +35,7 @@ LAYERS = [
     ["wxmp._failure", "wxmp._user_client"],
     ["wxmp._transport"],
     ["wxmp._caller"],
+    ["wxmp._watched_caller"],
     ["wxmp.api._answers", "wxmp.api._checks", "wxmp.api._pages"],
     ["wxmp.api._templates", "wxmp.api.articles", "wxmp.api.downloads", "wxmp.api.uploads"],
     ["wxmp.api._datacube_dates", "wxmp.api._datacube_records"],
@@ -74,18 +77,24 @@ LAYERS = [
     ["wxmp.control.web", "wxmp.control.report"],
     ["wxmp.control.static"],
     ["wxmp.control.server"],
+    ["wxmp.integrations._labels"],
     ["wxmp.control.*", "wxmp.integrations.*", "wxmp.testing.*"],
     ["wxmp.api", "wxmp.tokens", "wxmp.control", "wxmp.integrations", "wxmp.testing"],
     ["wxmp.simulator", "wxmp.simulator.*"],
     ["wxmp.cli", "wxmp._wx_sim"],
+    ["wxmp.cli._command", "wxmp.cli._console", "wxmp.cli._doctor_report"],
     [
         "wxmp.cli._account",
         "wxmp.cli._control_config",
         "wxmp.cli._demo_pipe",
+        "wxmp.cli._export_file",
+        "wxmp.cli._menu_file",
         "wxmp.cli._send_rows",
         "wxmp.cli._sim_options",
     ],
-    ["wxmp.cli._sim_exec"],
+    ["wxmp.cli._sim_exec", "wxmp.cli._doctor_case"],
+    ["wxmp.cli._doctor_settings", "wxmp.cli._doctor_network"],
+    ["wxmp.cli._doctor_store", "wxmp.cli._doctor_account", "wxmp.cli._doctor_callback", "wxmp.cli._doctor_pay"],
     ["wxmp.cli.*", "wxmp.pytest_plugin"],
     ["wxmp", "wxmp.__main__"],
 ]
@@ -223,13 +232,16 @@ def test_one_module_speaks_http() -> None:
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("redis", {"wxmp._redis", "wxmp.tokens.redis"}),
+        # The doctor asks the server about itself (INFO, CONFIG), which no script of ours does.
+        ("redis", {"wxmp._redis", "wxmp.tokens.redis", "wxmp.cli._doctor_store"}),
         ("cattrs", {"wxmp._wire", "wxmp.simulator.snapshots"}),  # the simulator shares no code with the SDK
         ("tenacity", {"wxmp.retry"}),
         ("fastapi", {"wxmp.integrations.fastapi"}),
         ("aiohttp", {"wxmp.integrations.aiohttp"}),
         ("taskiq", {"wxmp.integrations.taskiq"}),
-        ("yaml", {"wxmp.simulator.strict"}),  # it reads nodes and lets nothing be constructed
+        ("opentelemetry", {"wxmp.integrations.opentelemetry"}),
+        ("prometheus_client", {"wxmp.integrations.prometheus"}),
+        ("yaml", {"wxmp.simulator.strict", "wxmp.cli._menu_file"}),  # it reads nodes and lets nothing be constructed
         ("python_multipart", {"wxmp.simulator.wire"}),
     ],
 )
@@ -319,7 +331,20 @@ def test_loggers_belong_to_the_package(name: str) -> None:
 
 #: ``dependencies`` and the extras of pyproject.toml.
 DECLARED = {"attrs", "cattrs", "cryptography", "httpcore", "httpx", "redis", "sniffio", "tenacity"} | {
-    *("aiohttp", "cyclopts", "fastapi", "rich", "python_multipart", "segno", "starlette", "taskiq", "uvicorn", "yaml")
+    *(
+        "aiohttp",
+        "cyclopts",
+        "fastapi",
+        "opentelemetry",
+        "prometheus_client",
+        "rich",
+        "python_multipart",
+        "segno",
+        "starlette",
+        "taskiq",
+        "uvicorn",
+        "yaml",
+    )
 }
 #: ``wxmp.testing`` runs in the test suite of a user, which has them.
 OF_TESTS = {"pytest", "pytest_asyncio"}

@@ -499,9 +499,10 @@ async def test_policy_reaches_the_keeper() -> None:
 
 def test_events_are_records() -> None:
     """An event is a frozen record without room for a token."""
-    assert {field.name for field in attrs.fields(wxmp.Event)} == {
+    assert {field.name for field in attrs.fields(wxmp.TokenEvent)} == {
         "name",
         "appid",
+        "mchid",
         "channel",
         "generation",
         "seconds",

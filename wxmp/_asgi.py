@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
+from wxmp._log import log_fields
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -94,7 +96,7 @@ async def send_answer(
         await send({"type": "http.response.body", "body": body})
     except OSError:
         # The platform has hung up meanwhile, and this server says so. It will come again.
-        logger.debug("the connection was gone before its answer")
+        logger.debug("the connection was gone before its answer", extra=log_fields("connection_gone"))
 
 
 def find_by_path(by_path: Mapping[str, T], scope: Scope) -> T | None:
@@ -127,5 +129,7 @@ async def close_all(things: Sequence[Closable], logger: logging.Logger) -> None:
     for thing in things:
         try:
             await thing.aclose()
-        except Exception:
-            logger.exception("%r could not be closed", thing)
+        except Exception as error:
+            logger.exception(
+                "%r could not be closed", thing, extra=log_fields("close_failed", error=type(error).__name__)
+            )

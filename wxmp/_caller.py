@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, Self, Ty
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp._redact import scrub
 from wxmp._request import Credentials, WireReply, WireRequest
 from wxmp._wire import dumps, loads
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from wxmp._request import FilePart
     from wxmp._transport import Transport, WireStream
     from wxmp._wire import JsonObject, JsonValue
+    from wxmp.events import EventHook
     from wxmp.retry import RetryPolicy
 
 __all__ = ["Arrival", "Caller", "Endpoint", "Tokens"]
@@ -138,6 +140,8 @@ class Caller:
         self.wall_clock: Callable[[], float] = retry.wall_clock
         #: Where QR pictures live.
         self.mp_origin = mp_origin
+        #: Told of what is no call; ``None`` without a hook.
+        self.observer: EventHook | None = None
         self._transport = transport
         self._tokens = tokens
         self._retry = retry
@@ -336,17 +340,13 @@ class Caller:
                 call = call._replace(accepted=call.endpoint.accepted_codes | call.endpoint.done_codes)
             raise error
 
-        def log_wait(state: RetryCallState) -> None:
+        def before_sleep(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome is not None else None
-            logger.warning(
-                "%s: attempt %d failed (%s), next in %.2f s",
-                call.endpoint.name,
-                state.attempt_number,
-                f"errcode {error.errcode}" if isinstance(error, APIError) else type(error).__name__,
-                state.upcoming_sleep,
-            )
+            self._will_repeat(call.endpoint, state.attempt_number, state.upcoming_sleep, error)
 
-        policy = self._retry.retrying(repeatable=repeatable, before_sleep=log_wait, elapsed=time.monotonic() - started)
+        policy = self._retry.retrying(
+            repeatable=repeatable, before_sleep=before_sleep, elapsed=time.monotonic() - started
+        )
         try:
             return await policy(repeat)
         except _NoTokenError as failure:
@@ -357,6 +357,27 @@ class Caller:
             if unknown:
                 _tell(error)
             raise
+
+    def _will_repeat(self, endpoint: Endpoint, attempt: int, seconds: float, error: BaseException | None) -> None:
+        """Tell the log that an attempt failed, and that another one follows."""
+        api = error if isinstance(error, APIError) else None
+        logger.warning(
+            "%s: attempt %d failed (%s), next in %.2f s",
+            endpoint.name,
+            attempt,
+            type(error).__name__ if api is None else f"errcode {api.errcode}",
+            seconds,
+            extra=log_fields(
+                "call_retried",
+                appid=self.appid,
+                endpoint=endpoint.name,
+                attempt=attempt,
+                seconds=seconds,
+                error=type(error).__name__,
+                errcode=None if api is None else api.errcode,
+                rid=None if api is None else api.rid,
+            ),
+        )
 
     def _request(self, call: _Call, credentials: Credentials | None) -> WireRequest:
         endpoint = call.endpoint

@@ -33,6 +33,7 @@ import httpx
 from wxmp._answer import Decoder, header_map
 from wxmp._cargo import EXTENSION, IN_LINE, Cargo
 from wxmp._failure import explain, strip
+from wxmp._log import log_fields
 from wxmp._loop_pools import LoopPools
 from wxmp._pool import Link, Pool
 from wxmp._request import WireReply, WireRequest
@@ -431,7 +432,13 @@ class Transport:
         finally:
             cargo.unload()
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s: HTTP %d, %d bytes", request.label, reply.status, len(reply.content))
+            logger.debug(
+                "%s: HTTP %d, %d bytes",
+                request.label,
+                reply.status,
+                len(reply.content),
+                extra=log_fields("http_answered", endpoint=request.label, status=reply.status, size=len(reply.content)),
+            )
         return reply
 
     def stream(self, request: WireRequest, *, max_body: int | None = None) -> WireStream:

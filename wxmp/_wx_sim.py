@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wxmp.config import TokenPolicy
     from wxmp.events import EventHook
-    from wxmp.pay import PayClient, PayEventHook
+    from wxmp.pay import PayClient
     from wxmp.tokens.store import TokenStore
 
 __all__ = ["WxSim"]
@@ -27,7 +27,7 @@ NOTIFY_URL: Final = "https://localhost/pay"
 
 
 class WxSim(Sandbox):
-    """A :class:`~wxmp.simulator.sandbox.Sandbox` with clients: one account on a platform of its own, for one test."""
+    """A sandbox of the simulator with clients: one account on a platform of its own, for one test."""
 
     def client(
         self,
@@ -49,7 +49,7 @@ class WxSim(Sandbox):
             token_policy: As of :class:`~wxmp.Client`.
             timeout: As of :class:`~wxmp.Client`.
             retry: As of :class:`~wxmp.Client`. If absent, the usual one, except that its waits take simulated time:
-                they advance :attr:`clock` and no real second passes.
+                they advance ``clock`` and no real second passes.
             on_event: As of :class:`~wxmp.Client`.
         """
         account = self.world.account_of(appid)
@@ -75,7 +75,7 @@ class WxSim(Sandbox):
         certificates: Sequence[str | bytes] | Literal["auto"] | None = None,
         timeout: float = CALL_TIMEOUT,
         retry: RetryPolicy | None = None,
-        on_event: PayEventHook | None = None,
+        on_event: EventHook | None = None,
     ) -> PayClient:
         """Return a new client of a merchant (微信支付商户), wired like :meth:`client` and closed with the sandbox.
 

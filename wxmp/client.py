@@ -99,7 +99,8 @@ class Client:
         timeout: Seconds for one attempt of a call, from connecting to the last byte.
         retry: When calls are repeated.
         http_client: An ``httpx.AsyncClient``, or one of that shape, to be used for all requests; it is not closed.
-        on_event: Called with an :class:`~wxmp.events.Event` for each state change of a token.
+        on_event: Called with an :class:`~wxmp.Event` for each call and each state change of a token;
+            :func:`wxmp.events.combine` makes one hook of several.
 
     Raises:
         ConfigError: An argument cannot work.
@@ -137,6 +138,10 @@ class Client:
             self._policy = attrs.evolve(self._policy, on_store_down="error")
         self._own_store = token_store is None
         self._store: TokenStore = token_store if token_store is not None else MemoryTokenStore()
+        if on_event is not None:
+            from wxmp.events import guarded
+
+            on_event = guarded(on_event)
         self._on_event = on_event
         # Here and not above: the HTTP library is half of the import, and whoever only needs the name `Client` (a module
         # that annotates, a command line that prints its help) should not pay for it.
@@ -484,6 +489,19 @@ class Client:
     # ---- wiring
 
     def _make_caller(self, transport: Transport, retry: RetryPolicy) -> Caller:
+        if self._on_event is not None:
+            from wxmp._watched_caller import WatchedCaller
+
+            return WatchedCaller(
+                appid=self._key.appid,
+                secret=self._secret,
+                transport=transport,
+                tokens=self._keeper,
+                retry=retry,
+                mp_origin=self._platform.mp,
+                origin=self._platform.api,
+                hook=self._on_event,
+            )
         return Caller(
             appid=self._key.appid,
             secret=self._secret,

@@ -26,6 +26,7 @@ from wxmp.errors import (
     WxmpError,
     api_error,
 )
+from wxmp.events import guarded
 from wxmp.tokens._flight import cool_down_after
 from wxmp.tokens.keeper import TokenKeeper
 from wxmp.tokens.memory import MemoryTokenStore
@@ -1052,7 +1053,7 @@ async def test_a_raising_hook_harms_nothing(fleet: Fleet) -> None:
         raise RuntimeError("hook")
 
     keeper = fleet.keeper()
-    object.__setattr__(keeper._report, "hook", hook)
+    object.__setattr__(keeper._report, "hook", guarded(hook))
     assert (await keeper.get()).reveal() == "TOKEN-1"
 
 

@@ -14,6 +14,7 @@ from wxmp import (
     ArgumentError,
     BadStatusError,
     BusyError,
+    CallFinished,
     Client,
     ConfigError,
     DeadTokenError,
@@ -30,6 +31,7 @@ from wxmp import (
     ReplyError,
     RetryPolicy,
     TimedOutError,
+    TokenEvent,
     TokenPolicy,
     TokenStatus,
     TokenStore,
@@ -59,6 +61,10 @@ from wxmp.api.tag import MemberChange, Tag
 from wxmp.api.user import OpenidPage, UserInfo
 from wxmp.control import ControlKey, ControlServer, HTTPTokenStore
 from wxmp.errcodes import ErrCode, lookup
+from wxmp.events import EventHook, combine
+from wxmp.integrations.opentelemetry import OpenTelemetryHook
+from wxmp.integrations.prometheus import PrometheusHook
+from wxmp.pay import PayClient
 from wxmp.tokens.encryption import AESGCMCodec
 from wxmp.webhook import (
     ActivityLog,
@@ -88,8 +94,24 @@ def secret_from_vault() -> str:
 
 def on_event(event: Event) -> None:
     assert_type(event.appid, str)
-    assert_type(event.generation, int | None)
-    assert_type(event.seconds, float | None)
+    match event:
+        case TokenEvent():
+            assert_type(event.generation, int | None)
+            assert_type(event.seconds, float | None)
+        case CallFinished():
+            assert_type(event.outcome, str)
+            assert_type(event.errcode, int | None)
+        case _:
+            pass
+
+
+def hooks() -> list[EventHook]:
+    both = combine(on_event, PrometheusHook(), OpenTelemetryHook(), print)
+    assert_type(both, EventHook)
+    Webhook(token="t", appid="wx0123456789abcdef", observer=both)
+    Webhook.from_env(observer=both)
+    PayClient.from_env(on_event=both)
+    return [both]
 
 
 def make_clients(http_client: httpx.AsyncClient) -> list[Client]:

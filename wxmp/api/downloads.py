@@ -118,7 +118,8 @@ class FileStream:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._arrival = None
-        await self._stack.aclose()
+        # What the reader raises goes along: it is how the call ended, for whoever watches.
+        await self._stack.__aexit__(exc_type, exc, traceback)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         arrival, self._arrival = self._arrival, None

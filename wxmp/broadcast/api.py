@@ -148,4 +148,5 @@ class BroadcastAPI:
             partial=partial,
             dry_run=dry_run,
             has_past=has_past,
+            observer=self._call.observer,
         )

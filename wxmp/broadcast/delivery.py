@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp.broadcast.journal import WINDOW
 from wxmp.broadcast.records import Outcome, Recipient, Result
 from wxmp.errcodes import lookup
@@ -268,7 +269,20 @@ class Delivery:
             pause = 1.0
             if entry.scope == "minute":  # the counter is filled again at the next full minute
                 pause = MINUTE - self._wall_clock() % MINUTE + random.uniform(*SPREAD)
-            logger.info("%s: too fast for the platform (%d), silent for %.0f s", self._key.name, error.errcode, pause)
+            logger.info(
+                "%s: too fast for the platform (%d), silent for %.0f s",
+                self._key.name,
+                error.errcode,
+                pause,
+                extra=log_fields(
+                    "broadcast_slowed",
+                    appid=self._key.appid,
+                    run=self._key.name,
+                    errcode=error.errcode,
+                    seconds=pause,
+                    rid=error.rid,
+                ),
+            )
             self._quiet_until = max(self._quiet_until, self._clock() + pause)
             return True
         if entry.kind in ("token", "account", "permission") or (entry.kind == "rate" and entry.scope != "item"):
@@ -285,7 +299,12 @@ class Delivery:
             self._silent_since = now
         if now - self._silent_since > PATIENCE:
             raise StopError(error)
-        logger.info("%s: a message did not get through (%s)", self._key.name, type(error).__name__)
+        logger.info(
+            "%s: a message did not get through (%s)",
+            self._key.name,
+            type(error).__name__,
+            extra=log_fields("message_failed", appid=self._key.appid, run=self._key.name, error=type(error).__name__),
+        )
 
     async def _may_send(self, item: Item) -> float:
         """Wait for room under the limits; then look whether the claim still holds, right before the send.

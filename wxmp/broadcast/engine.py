@@ -17,6 +17,7 @@ from collections.abc import AsyncIterable
 from contextlib import aclosing, closing, suppress
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
+from wxmp._log import log_fields
 from wxmp.broadcast.delivery import Delivery, Item, LapsedError, Lease, Sender, StopError
 from wxmp.broadcast.journal import WINDOW
 from wxmp.broadcast.records import Outcome, Progress, Recipient, Result
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from wxmp.broadcast.journal import Allowance, Journal
     from wxmp.broadcast.records import Pace, RunKey
     from wxmp.errors import APIError
+    from wxmp.events import EventHook
 
 __all__ = ["Run", "recipients_of"]
 
@@ -90,6 +92,7 @@ class Run:
         partial: bool = False,
         dry_run: bool = False,
         has_past: bool = True,
+        observer: EventHook | None = None,
         clock: Callable[[], float] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -102,6 +105,7 @@ class Run:
         #: The source is a part of the run's recipients: others look after what it does not name.
         self._partial = partial
         self._dry_run = dry_run
+        self._observer = observer
         #: Whether a dry run can ask the journal: asking would make the file of one that does not exist.
         self._has_past = has_past
         # Goes on while the machine sleeps: a lease that ended meanwhile must be seen to have ended.
@@ -290,6 +294,22 @@ class Run:
                     await self._journal.aclose()
                 except JournalError as error:
                     self._failure = self._failure or error
+            if self._observer is not None and not self._dry_run:
+                self._tell(self._observer)
+
+    def _tell(self, observer: EventHook) -> None:
+        from wxmp.events import BroadcastFinished
+
+        failure = self._failure
+        observer(
+            BroadcastFinished(
+                appid=self._key.appid,
+                run=self._key.name,
+                outcome="ok" if failure is None else type(failure).__name__,
+                outcomes={outcome.value: count for outcome, count in self._outcomes.items()},
+                elapsed=self.progress.seconds,
+            )
+        )
 
     async def _rehearse(self) -> None:
         self._started = self._clock()
@@ -579,7 +599,19 @@ class Run:
             except JournalError as error:
                 if self._stopping or self._clock() + wait >= ends:
                     raise
-                logger.warning("%s: the journal failed, next attempt in %.1f s: %s", self._key.name, wait, error)
+                logger.warning(
+                    "%s: the journal failed, next attempt in %.1f s: %s",
+                    self._key.name,
+                    wait,
+                    error,
+                    extra=log_fields(
+                        "journal_retried",
+                        appid=self._key.appid,
+                        run=self._key.name,
+                        seconds=wait,
+                        error=type(error).__name__,
+                    ),
+                )
             await asyncio.sleep(wait)
             wait = min(2 * wait, JOURNAL_WAIT[1])
 
@@ -593,7 +625,14 @@ class Run:
             try:
                 await self._journal.exchange(self._key, owner=owner, lease=self._lease.seconds)
             except JournalError as error:
-                logger.warning("%s: no sign of life could be given: %s", self._key.name, error)
+                logger.warning(
+                    "%s: no sign of life could be given: %s",
+                    self._key.name,
+                    error,
+                    extra=log_fields(
+                        "journal_failed", appid=self._key.appid, run=self._key.name, error=type(error).__name__
+                    ),
+                )
             else:
                 self._lease.renewed(epoch, asked_at)
             self._wake.set()
@@ -620,7 +659,14 @@ class Run:
             )
         except JournalError as error:
             # Perhaps they are ours now and nobody knows which: another name finds them when this one's lease has ended.
-            logger.warning("%s: the journal failed: %s", self._key.name, error)
+            logger.warning(
+                "%s: the journal failed: %s",
+                self._key.name,
+                error,
+                extra=log_fields(
+                    "journal_failed", appid=self._key.appid, run=self._key.name, error=type(error).__name__
+                ),
+            )
             self._lease.change_owner()
             return True
         holds = self._lease.renewed(epoch, asked_at)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp._redis import RedisScripts, Script
 from wxmp.broadcast.journal import EVENT_EARLY, EVENT_LIFE, Allowance, Claim, Doubt, Journal, batch
 from wxmp.broadcast.records import Outcome, Result
@@ -621,7 +622,12 @@ class RedisJournal(Journal):
             try:
                 await self._extend(run, number)
             except JournalError as error:  # the exchange itself was done; the next one tries again
-                logger.warning("%s: its keys could not be kept for longer: %s", run.name, error)
+                logger.warning(
+                    "%s: its keys could not be kept for longer: %s",
+                    run.name,
+                    error,
+                    extra=log_fields("journal_failed", appid=run.appid, run=run.name, error=type(error).__name__),
+                )
         return tuple(Claim(openid, mine=mine == 1) for openid, mine in zip(claims, answer[1:], strict=True))
 
     async def take_over(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -88,7 +89,20 @@ class Audit:
         """Write one entry."""
         values = {name: value for name, value in attrs.asdict(entry).items() if value not in ("", 0)}
         if logger.isEnabledFor(logging.INFO):
-            logger.info("%s", " ".join(f"{name}={value}" for name, value in values.items()))
+            logger.info(
+                "%s",
+                " ".join(f"{name}={value}" for name, value in values.items()),
+                extra=log_fields(
+                    f"audit_{entry.event}",
+                    appid=entry.appid,
+                    kind=entry.kind,
+                    generation=entry.generation or None,
+                    status=entry.status,
+                    errcode=entry.errcode or None,
+                    error=entry.error,
+                    key=entry.key,
+                ),
+            )
         if self._path is None:
             return
         moment = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
@@ -101,7 +115,11 @@ class Audit:
             now = time.monotonic()
             if now - self._told_at >= TELL_EVERY:
                 self._told_at = now
-                trouble.error("the audit file cannot be written: %s", error.strerror)
+                trouble.error(
+                    "the audit file cannot be written: %s",
+                    error.strerror,
+                    extra=log_fields("audit_failed", reason=error.strerror),
+                )
 
     def _append(self, file: int, line: bytes) -> None:
         # On a disk that has just filled up only the front part is written: the next line must not go on from there.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp._redact import Secret
 from wxmp.control.ledger import Ledger
 from wxmp.control.wire import NAME_OF_KIND
@@ -246,7 +247,13 @@ class Desk:
         now = self._wall()
         if now - self._told >= TELL_EVERY:
             self._told = now
-            logger.error("no %s of %s can be had: %s", self.kind, self.appid, error)
+            logger.error(
+                "no %s of %s can be had: %s",
+                self.kind,
+                self.appid,
+                error,
+                extra=log_fields("value_unavailable", appid=self.appid, kind=self.kind, error=type(error).__name__),
+            )
         message = "the control server is not set up for this: see its log"
         return UnavailableError("broken", message, retry_after=max(wait, 5.0))
 
@@ -272,12 +279,23 @@ async def watch(desk: Desk) -> None:
             pause = max(min(token.left / WATCH_PER_LIFE, WATCH_MOST), WATCH_LEAST)
         except UnavailableError as error:
             # The keeper has told the log why.
-            logger.debug("no %s of %s to keep fresh: %s", kind, appid, error.code)
+            logger.debug(
+                "no %s of %s to keep fresh: %s",
+                kind,
+                appid,
+                error.code,
+                extra=log_fields("value_unavailable", appid=appid, kind=kind, reason=error.code),
+            )
             # However long the cool-down: another replica may have had more luck, and a look costs one of the store.
             pause = min(max(error.retry_after, AFTER_FAILURE), WATCH_MOST)
-        except Exception:
+        except Exception as error:
             # Not even a mistake of ours may end it: without traffic nobody else keeps the value fresh.
-            logger.exception("looking after the %s of %s failed", kind, appid)
+            logger.exception(
+                "looking after the %s of %s failed",
+                kind,
+                appid,
+                extra=log_fields("watching_failed", appid=appid, kind=kind, error=type(error).__name__),
+            )
             pause = WATCH_MOST
         del there
         await asyncio.sleep(pause)

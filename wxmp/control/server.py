@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from wxmp._asgi import live, measure, read_body, send_answer
+from wxmp._log import log_fields
 from wxmp._redact import Secret
 from wxmp.control.audit import Audit, Entry
 from wxmp.control.desk import Claim, Desk, UnavailableError, watch
@@ -188,8 +189,12 @@ class ControlServer:
         for client in self._clients.values():
             try:
                 await client.aclose()
-            except Exception:
-                logger.exception("%r could not be closed", client)
+            except Exception as error:
+                logger.exception(
+                    "%r could not be closed",
+                    client,
+                    extra=log_fields("close_failed", appid=client.appid, error=type(error).__name__),
+                )
         self._audit.close()
 
     def _desk(self, appid: str, kind: Kind) -> Desk:
@@ -238,8 +243,10 @@ class ControlServer:
         except RefusedError as refused:
             self._note_refusal(ask, refused.answer)
             return refused.answer
-        except Exception:
-            logger.exception("the control server itself failed")
+        except Exception as error:
+            logger.exception(
+                "the control server itself failed", extra=log_fields("server_failed", error=type(error).__name__)
+            )
             return refusal("internal", "the control server failed: see its log")
 
     async def _answer(self, ask: Ask, receive: Receive) -> Answer | None:
@@ -436,7 +443,12 @@ class ControlServer:
         try:
             quota = (await client.quota.get(_TOKEN_PATHS[channel])).quota
         except Exception as error:  # noqa: BLE001 - also what a callable with the AppSecret raises: it is only the quota
-            logger.debug("the quota of %s is not known: %s", client.appid, type(error).__name__)
+            logger.debug(
+                "the quota of %s is not known: %s",
+                client.appid,
+                type(error).__name__,
+                extra=log_fields("quota_unknown", appid=client.appid, error=type(error).__name__),
+            )
         else:
             self._quotas[client.appid] = QuotaLeft(quota.daily_limit, quota.used, quota.remain, self._wall())
 

@@ -16,8 +16,10 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from wxmp._log import log_fields
 from wxmp.client import Client
 from wxmp.errors import ConfigError
 
@@ -32,6 +34,7 @@ except ModuleNotFoundError as _error:
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from wxmp.events import EventHook
     from wxmp.pay.notifications import Notifications
     from wxmp.webhook.app import Webhook, WebhookAnswer
 
@@ -44,7 +47,10 @@ CLIENT: Final[web.AppKey[Client]] = web.AppKey("wxmp_client", Client)
 
 
 def client_context(
-    make_client: Callable[[], Client] | None = None, *, key: web.AppKey[Client] = CLIENT
+    make_client: Callable[[], Client] | None = None,
+    *,
+    key: web.AppKey[Client] = CLIENT,
+    on_event: EventHook | None = None,
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return a cleanup context that makes the client at the start and closes it at the end.
 
@@ -52,20 +58,25 @@ def client_context(
         make_client: Makes the client; :meth:`Client.from_env <wxmp.Client.from_env>` if absent.
         key: Where it is kept. For several accounts give each a key of its own:
             ``NEWS = web.AppKey("news", Client)``.
+        on_event: For the client that is made here, see :class:`~wxmp.Client`. Not together with ``make_client``: what
+            that makes gets its hook there.
 
     Raises:
-        ConfigError: When the application starts: the client cannot be made, or the key is in use.
+        ConfigError: ``on_event`` has no client to go to. When the application starts: the client cannot be made, or the
+            key is in use.
     """
-    make = make_client or Client.from_env
+    if make_client is not None and on_event is not None:
+        raise ConfigError("pass on_event to the client that make_client makes", field="on_event")
+    make = make_client or partial(Client.from_env, on_event=on_event)
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         if key in app:
             raise ConfigError("the application has a client under this key: pass key=web.AppKey(...)", field="key")
         async with make() as client:
             app[key] = client
-            logger.info("opened %r", client)
+            logger.info("opened %r", client, extra=log_fields("client_opened", appid=client.appid))
             yield
-        logger.info("closed %r", client)
+        logger.info("closed %r", client, extra=log_fields("client_closed", appid=client.appid))
 
     return context
 

@@ -23,8 +23,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
+from wxmp._log import log_fields
 from wxmp.client import Client
 from wxmp.errors import ConfigError
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Receive, Scope, Send
 
+    from wxmp.events import EventHook
     from wxmp.pay.notifications import Notifications
     from wxmp.webhook.app import Webhook
 
@@ -76,6 +79,7 @@ def wxmp_lifespan(
     *,
     lifespan: Lifespan | None = None,
     webhooks: Webhook | Notifications | Sequence[Webhook | Notifications] = (),
+    on_event: EventHook | None = None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     """Return a lifespan that makes the client at the start and closes it at the end.
 
@@ -88,12 +92,17 @@ def wxmp_lifespan(
         lifespan: The application's own lifespan. It runs inside, so that it can end while the clients still work.
         webhooks: Webhooks and payment notifications. They are closed first: handlers that still run may end, with all
             that they use in place.
+        on_event: For the client that is made here, see :class:`~wxmp.Client`. Not together with ``make_client``: what
+            that makes gets its hook there.
 
     Raises:
-        ConfigError: When the application starts: a client cannot be made, or two lifespans claim the same name.
+        ConfigError: ``on_event`` has no client to go to. When the application starts: a client cannot be made, or two
+            lifespans claim the same name.
     """
+    if make_client is not None and on_event is not None:
+        raise ConfigError("pass on_event to the client that make_client makes", field="on_event")
     if make_client is None or callable(make_client):
-        factories: dict[str, ClientFactory] = {"": make_client or Client.from_env}
+        factories: dict[str, ClientFactory] = {"": make_client or partial(Client.from_env, on_event=on_event)}
     else:
         factories = dict(make_client)
     hooks = tuple(webhooks) if isinstance(webhooks, Sequence) else (webhooks,)
@@ -104,9 +113,9 @@ def wxmp_lifespan(
         async with AsyncExitStack() as stack:
             for name, make in factories.items():
                 client = make()
-                stack.callback(logger.info, "closed %r", client)
+                stack.callback(logger.info, "closed %r", client, extra=log_fields("client_closed", appid=client.appid))
                 state[_state_key(name)] = await stack.enter_async_context(client)
-                logger.info("opened %r", client)
+                logger.info("opened %r", client, extra=log_fields("client_opened", appid=client.appid))
             own = None if lifespan is None else await stack.enter_async_context(lifespan(app))
             twice = sorted(state.keys() & (own or {}).keys())
             if twice:

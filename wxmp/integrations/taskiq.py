@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp.broadcast.engine import Run, recipients_of
 from wxmp.broadcast.records import MOST_CONCURRENCY, Pace, Recipient, RunKey
 from wxmp.errors import ConfigError
@@ -180,7 +181,12 @@ class BroadcastTask:
                 handed_over += await self._hand_over(journal, run, template_id, message, chunk)
                 chunk = {}
         handed_over += await self._hand_over(journal, run, template_id, message, chunk)
-        logger.info("%s: %d recipients were handed to the workers", name, handed_over)
+        logger.info(
+            "%s: %d recipients were handed to the workers",
+            name,
+            handed_over,
+            extra=log_fields("recipients_handed_over", run=name, count=handed_over),
+        )
         return handed_over
 
     async def _hand_over(
@@ -257,7 +263,12 @@ class BroadcastTask:
             if share.stop.done():  # this process ends; what it has not sent is for another one
                 rest = await _unsettled(journal, RunKey(appid, name), rows)
                 if rest:
-                    logger.info("%s: %d recipients are passed on, this worker ends", name, len(rest))
+                    logger.info(
+                        "%s: %d recipients are passed on, this worker ends",
+                        name,
+                        len(rest),
+                        extra=log_fields("recipients_passed_on", run=name, appid=appid, count=len(rest)),
+                    )
                     await self._task.kiq(appid, name, template_id, message, rest, passed)
             return outcomes
         finally:
@@ -289,7 +300,13 @@ class BroadcastTask:
             )
         first, longest = PASS_WAIT
         wait = min(first * 2**passed, longest)
-        logger.warning("%s: this worker cannot send %r, it passes the share on in %.1f s", name, message, wait)
+        logger.warning(
+            "%s: this worker cannot send %r, it passes the share on in %.1f s",
+            name,
+            message,
+            wait,
+            extra=log_fields("share_passed_on", run=name, seconds=wait),
+        )
         await asyncio.wait([share.stop], timeout=wait)
         await self._task.kiq(appid, name, template_id, message, rows, passed + 1)
 

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
         PayProbeError,
         PaySignatureError,
     )
+    from wxmp.events import PayEvent
     from wxmp.pay._certificates import (
         CertificateAPI,
-        PayEvent,
-        PayEventHook,
         PayKeys,
     )
     from wxmp.pay._gateway import (
@@ -217,7 +216,6 @@ __all__ = [
     "PayEndpoint",
     "PayError",
     "PayEvent",
-    "PayEventHook",
     "PayKeys",
     "PayMismatchError",
     "PayProbeError",
@@ -294,10 +292,9 @@ __all__ = [
 
 # Names load when they are first asked for: whoever only takes orders does not load bills and transfers.
 _HOMES = {
+    "wxmp.events": ("PayEvent",),
     "wxmp.pay._certificates": (
         "CertificateAPI",
-        "PayEvent",
-        "PayEventHook",
         "PayKeys",
     ),
     "wxmp.pay._gateway": (

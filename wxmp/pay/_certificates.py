@@ -7,10 +7,11 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp._redact import MASK
 from wxmp.errors import ConfigError, PayAPIError, PayError, PayProbeError, PaySignatureError, WxmpError
 from wxmp.pay._cipher import ResourceCipher
@@ -28,10 +29,11 @@ from wxmp.pay._signing import WINDOW, at, check_signature, is_probe, probe, read
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from wxmp.events import PayEventName
     from wxmp.pay._keys import KeyProvider
     from wxmp.pay._signing import Headers
 
-__all__ = ["CertificateAPI", "CertificateFetch", "CertificateStore", "PayEvent", "PayEventHook", "PayKeys"]
+__all__ = ["CertificateAPI", "CertificateFetch", "CertificateStore", "PayKeys"]
 
 logger: logging.Logger = logging.getLogger("wxmp.pay")
 
@@ -49,26 +51,6 @@ _USE_THE_KEY: Final = (
     "This merchant has no platform certificates; it has the WeChat Pay public key: download it from the merchant "
     "console and pass public_key and public_key_id"
 )
-
-PayEventName: TypeAlias = Literal["certificates_fetched", "certificates_failed", "host_failed", "probe"]
-
-
-@attrs.frozen(kw_only=True)
-class PayEvent:
-    """One change of state of a payment client, for metrics; never a credential."""
-
-    name: PayEventName
-    mchid: str
-    #: How many (certificates_fetched).
-    count: int | None = None
-    #: Why: the class of an error, or its code.
-    reason: str = ""
-    #: The host (host_failed).
-    host: str = ""
-
-
-#: Called in the event loop, synchronously. What it raises is logged and dropped.
-PayEventHook: TypeAlias = Callable[[PayEvent], None]
 
 #: Fetches the list of certificates, verified and opened.
 CertificateFetch: TypeAlias = Callable[[], Awaitable[Sequence[PlatformKey]]]
@@ -180,12 +162,17 @@ class CertificateStore(Certificates):
         except WxmpError as error:
             self._failed(error)
         except Exception as error:  # a mistake in somebody's http_client, which belongs into the log
-            logger.exception("fetching the platform certificates failed")
+            logger.exception(
+                "fetching the platform certificates failed",
+                extra=log_fields("certificates_failed", error=type(error).__name__),
+            )
             self._failed(PayError(f"{type(error).__name__} while the platform certificates were fetched"))
         else:
             self.replace(keys)
             self._error, self._failures = None, 0
-            logger.info("%d platform certificates fetched", len(keys))
+            logger.info(
+                "%d platform certificates fetched", len(keys), extra=log_fields("certificates_fetched", count=len(keys))
+            )
             self._report("certificates_fetched", len(keys), "")
 
     def _failed(self, error: WxmpError) -> None:
@@ -203,9 +190,17 @@ class CertificateStore(Certificates):
         self._not_before = now + pause
         self._due = now + pause
         if self.absent and self._optional:
-            logger.info("this merchant has no platform certificates; the public key serves alone")
+            logger.info(
+                "this merchant has no platform certificates; the public key serves alone",
+                extra=log_fields("certificates_absent", code=reason),
+            )
         else:
-            logger.warning("the platform certificates were not fetched (%s); next try in %.0f s", reason, pause)
+            logger.warning(
+                "the platform certificates were not fetched (%s); next try in %.0f s",
+                reason,
+                pause,
+                extra=log_fields("certificates_failed", reason=reason, seconds=pause, error=type(error).__name__),
+            )
         self._report("certificates_failed", None, reason)
 
 
@@ -312,7 +307,11 @@ class PayKeys:
             failure = type(error)(error.message, reason=error.reason, endpoint=endpoint, maybe_acted=bool(endpoint))
         if isinstance(failure, PayProbeError):
             if endpoint:  # of notices anybody can send as many as he likes
-                logger.info("%s: a probe of the platform was refused, as it should be", endpoint)
+                logger.info(
+                    "%s: a probe of the platform was refused, as it should be",
+                    endpoint,
+                    extra=log_fields("probe_refused", endpoint=endpoint),
+                )
             if self.on_probe is not None:
                 self.on_probe()
         raise failure

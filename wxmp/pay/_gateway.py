@@ -16,12 +16,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
 
 from wxmp._failure import InLineError
+from wxmp._log import log_fields
 from wxmp._redact import Secret, mask_fields
 from wxmp._request import Credentials, WireRequest, encode_path, encode_query
 from wxmp._wire import dumps, loads
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     from wxmp._request import WireReply
     from wxmp._transport import Transport, WireStream
+    from wxmp._watch import CallWatch, CallWatcher  # noqa: TC004 - loaded only for a hook
     from wxmp._wire import JsonObject
     from wxmp.pay._certificates import PayKeys
     from wxmp.pay._keys import MerchantKey, PlatformKey
@@ -84,6 +87,8 @@ _OK: Final = range(200, 300)
 _UNAVAILABLE: Final = (502, 503)
 _RETRY_AFTER: Final = re.compile(r"[0-9]{1,6}")
 _NO_PATH: Final[Mapping[str, str]] = {}
+#: A part of a path that is no word of the platform but somebody's number: long, with a digit in it.
+_LONG: Final = re.compile(r"/(?=[^/{]*[0-9])[^/{]{6,}")
 
 
 @attrs.frozen
@@ -131,6 +136,7 @@ class Gateway:
         appid: The default of orders.
         notify_url: The default of orders.
         on_host_failed: Told of each host that turns bad.
+        watcher: Told of each call; ``None`` without a hook.
     """
 
     def __init__(
@@ -147,6 +153,7 @@ class Gateway:
         appid: str | None = None,
         notify_url: str | None = None,
         on_host_failed: Callable[[str, str], None] | None = None,
+        watcher: CallWatcher | None = None,
     ) -> None:
         #: The merchant (商户号).
         self.mchid = mchid
@@ -161,6 +168,7 @@ class Gateway:
         self._retry = retry
         self._timeout = timeout
         self._hosts = _Hosts(base_url, backup_url, on_host_failed, retry.clock)
+        self._watcher = watcher
 
     def __repr__(self) -> str:
         return f"<Gateway of {self.mchid}>"
@@ -339,6 +347,18 @@ class Gateway:
     # ---- attempts
 
     async def _persist(self, call: _Call, attempt: Callable[[str | None, float], Awaitable[T]]) -> T:
+        """Make a whole call, and tell the hook of it if there is one."""
+        if self._watcher is None:
+            return await self._attempts(call, attempt)
+        with self.watch(call) as watch:
+            call.watch = watch
+            return await self._attempts(call, attempt)
+
+    def watch(self, call: _Call) -> CallWatch | nullcontext[None]:
+        """Return what tells the hook of a call, to be used as a context manager; it does nothing without a hook."""
+        return nullcontext() if self._watcher is None else self._watcher(_LONG.sub("/{}", call.endpoint.name))
+
+    async def _attempts(self, call: _Call, attempt: Callable[[str | None, float], Awaitable[T]]) -> T:
         """Run attempts until one succeeds, or until another would do harm or no good."""
         started = self._retry.clock()
         try:
@@ -368,23 +388,38 @@ class Gateway:
                 acted = error.maybe_acted and call.endpoint.method != "GET"
                 raise
 
-        def log_wait(state: RetryCallState) -> None:
+        def before_sleep(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome is not None else None
+            api = error if isinstance(error, PayAPIError) else None
             logger.warning(
                 "%s: attempt %d failed (%s), next in %.2f s",
                 call.endpoint.name,
                 state.attempt_number,
                 _reason(error),
                 state.upcoming_sleep,
+                extra=log_fields(
+                    "call_retried",
+                    mchid=self.mchid,
+                    endpoint=call.endpoint.name,
+                    attempt=state.attempt_number,
+                    seconds=state.upcoming_sleep,
+                    error=type(error).__name__,
+                    code=None if api is None else api.code,
+                    rid=None if api is None else api.request_id,
+                ),
             )
+            if call.watch is not None:
+                call.watch.retried(state.attempt_number, state.upcoming_sleep, error)
 
         elapsed = self._retry.clock() - started
-        policy = self._retry.retrying(repeatable=repeatable, before_sleep=log_wait, elapsed=elapsed)
+        policy = self._retry.retrying(repeatable=repeatable, before_sleep=before_sleep, elapsed=elapsed)
         stop = policy.stop
         return await policy.copy(stop=lambda state: stop(state) or self._transport.closed)(run)
 
     async def _on_host(self, call: _Call, attempt: Callable[[str | None, float], Awaitable[T]], seconds: float) -> T:
         origin = self._hosts.choose(call.failed_on) if call.pinned is None else call.pinned
+        if call.watch is not None:
+            call.watch.attempts += 1
         try:
             result = await attempt(origin, seconds)
         except TransportError as error:
@@ -468,6 +503,8 @@ class _Call:
     #: The host the last attempt failed on, to be avoided by the next.
     failed_on: str | None = None
     pinned: str | None = None
+    #: Tells the hook; ``None`` without one.
+    watch: CallWatch | None = None
 
 
 def _target(
@@ -668,6 +705,7 @@ class Download:
         self._origin = origin
         self._limit = limit
         self._stream: WireStream | None = None
+        self._watched: ExitStack[bool | None] = ExitStack()
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -677,15 +715,23 @@ class Download:
     async def __aenter__(self) -> Self:
         self._call.any_answer = True
         self._call.pinned = self._origin
-        self._stream = await self._gateway._persist(self._call, self._open)  # noqa: SLF001 - other half
+        with ExitStack() as watched:
+            watch = self._call.watch = watched.enter_context(self._gateway.watch(self._call))
+            self._stream = await self._gateway._attempts(self._call, self._open)  # noqa: SLF001 - other half
+            if watch is not None:
+                watch.answered()
+            self._watched = watched.pop_all()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         stream, self._stream = self._stream, None
-        if stream is not None:
-            await stream.__aexit__(exc_type, exc, traceback)
+        try:
+            if stream is not None:
+                await stream.__aexit__(exc_type, exc, traceback)
+        finally:
+            self._watched.__exit__(exc_type, exc, traceback)
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
         """Yield the bytes, once.

@@ -17,7 +17,6 @@ from wxmp.errors import ConfigError
 from wxmp.pay._certificates import (
     CertificateAPI,
     CertificateStore,
-    PayEvent,
     PayKeys,
     choose_keys,
     refuse_own,
@@ -32,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from wxmp._watch import CallWatcher
     from wxmp._wire import JsonObject
-    from wxmp.pay._certificates import PayEventHook, PayEventName
+    from wxmp.events import EventHook, PayEventName
     from wxmp.pay._keys import PlatformKey
     from wxmp.pay.bills import BillAPI
     from wxmp.pay.combine import CombineAPI
@@ -107,7 +107,8 @@ class PayClient:
         timeout: Seconds for one attempt.
         retry: When calls are repeated.
         http_client: An ``httpx.AsyncClient``, or one of that shape, to be used for all requests; it is not closed.
-        on_event: Called with a :class:`~wxmp.pay.PayEvent` for each change of state.
+        on_event: Called with an :class:`~wxmp.Event` for each call, and a :class:`~wxmp.pay.PayEvent` for each change
+            of state.
         clock: Wall clock in seconds since 1970.
 
     Raises:
@@ -132,7 +133,7 @@ class PayClient:
         timeout: float = TIMEOUT,
         retry: RetryPolicy | None = None,
         http_client: object = None,
-        on_event: PayEventHook | None = None,
+        on_event: EventHook | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         _check(mchid, _MCHID, "mchid", "must be the merchant number: digits, as text")
@@ -143,6 +144,12 @@ class PayClient:
         del private_key, api_v3_key, previous_api_v3_key
         cipher = ResourceCipher(taken.api_v3_key, taken.previous_api_v3_key)
         self._mchid = mchid
+        watcher: CallWatcher | None = None
+        if on_event is not None:
+            from wxmp._watch import CallWatcher
+
+            watcher = CallWatcher(on_event, appid=appid or "", mchid=mchid, service="pay", origin=base_url)
+            on_event = watcher.hook
         self._on_event = on_event
         self._key = MerchantKey(taken.private_key, serial)
         del taken
@@ -178,15 +185,20 @@ class PayClient:
             appid=appid,
             notify_url=notify_url,
             on_host_failed=lambda host, reason: self._report("host_failed", reason=reason, host=host),
+            watcher=watcher,
         )
 
     @classmethod
-    def from_env(cls, prefix: str = "WXMP_PAY_") -> Self:
+    def from_env(cls, prefix: str = "WXMP_PAY_", *, on_event: EventHook | None = None) -> Self:
         """Make a client from the environment.
 
         Reads ``{prefix}MCHID``, ``SERIAL``, ``PRIVATE_KEY_FILE`` (a path) or ``PRIVATE_KEY`` (PEM), ``API_V3_KEY``,
         ``PREVIOUS_API_V3_KEY``, ``APPID``, ``PUBLIC_KEY_FILE`` or ``PUBLIC_KEY``, ``PUBLIC_KEY_ID``, ``ENDPOINT`` (an
         address; production if absent) and ``NOTIFY_URL``. Without a public key, certificates are fetched.
+
+        Args:
+            prefix: What the names begin with.
+            on_event: As for :class:`PayClient`.
 
         Raises:
             ConfigError: A variable is missing or cannot work; the message names it.
@@ -226,6 +238,7 @@ class PayClient:
             public_key_id=maybe("PUBLIC_KEY_ID"),
             base_url=maybe("ENDPOINT") or BASE_URL,
             notify_url=maybe("NOTIFY_URL"),
+            on_event=on_event,
         )
 
     def __repr__(self) -> str:
@@ -289,7 +302,7 @@ class PayClient:
             method: The HTTP method.
             path: For example ``"/v3/marketing/favor/stocks"``, values in it percent-encoded already; never a whole URL.
             params: Query parameters.
-            json: The body. A :class:`~wxmp._redact.Secret` inside is enciphered for the platform, and ``None`` members
+            json: The body. A ``Secret`` inside is enciphered for the platform, and ``None`` members
                 are left out.
             repeatable: Whether the call may be repeated when nobody knows if the gateway acted: only with a number of
                 yours in it that makes the second time harmless. A GET always is.
@@ -403,7 +416,15 @@ class PayClient:
     def _report(self, name: PayEventName, *, count: int | None = None, reason: str = "", host: str = "") -> None:
         if self._on_event is None:
             return
-        try:
-            self._on_event(PayEvent(name=name, mchid=self._mchid, count=count, reason=reason, host=host))
-        except Exception:
-            logger.exception("on_event failed")
+        from wxmp.events import PayEvent
+
+        self._on_event(
+            PayEvent(
+                name=name,
+                appid=self._gateway.appid or "",
+                mchid=self._mchid,
+                count=count,
+                reason=reason,
+                host=host,
+            )
+        )

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp.errors import (
     ConfigError,
     MalformedError,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeAlias
 
+    from wxmp.events import EventHook
     from wxmp.pay._signing import Headers
     from wxmp.pay.notify_asgi import NotifyASGI
     from wxmp.webhook.dedupe import ClaimStatus, DedupeStore
@@ -176,6 +178,7 @@ class Notifications:
         handler_timeout: float = HANDLER_SECONDS,
         drain: float = DRAIN_SECONDS,
         max_running: int = MAX_RUNNING,
+        observer: EventHook | None = None,
     ) -> None:
         """Check the settings. Nothing is opened.
 
@@ -190,6 +193,8 @@ class Notifications:
             handler_timeout: Seconds after which a handler is stopped; the next repetition starts it again.
             drain: Seconds that handlers have to end at shutdown.
             max_running: Handlers that run at a time; what is more is answered 503.
+            observer: Called with an :class:`~wxmp.Event` for each notice that is handled and each request that is
+                answered.
 
         Raises:
             ConfigError: A setting cannot work; it names the field.
@@ -216,6 +221,11 @@ class Notifications:
             # A payment handled twice costs goods; a notice that is refused for now comes again.
             on_store_down="refuse",
         )
+        if observer is not None:
+            from wxmp.events import guarded
+
+            observer = guarded(observer)
+        self._observer = observer
         self._keys = keys
         self._window = float(window)
         self._max_body = max_body
@@ -346,12 +356,19 @@ class Notifications:
         """
         if method != "POST":
             return NotifyAnswer(405, REFUSAL)
-        if encoding is not None and encoding.strip().lower() not in ("", "identity"):
-            return self._refuse(400, "a compressed body")
         digits = (content_length or "").strip()
-        if digits.isdecimal() and (len(digits) > LENGTH_DIGITS or int(digits) > self._max_body):
-            return self._refuse(400, "the notice is larger than max_body")
-        return None
+        if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+            answer = self._refuse(400, "a compressed body")
+        elif digits.isdecimal() and (len(digits) > LENGTH_DIGITS or int(digits) > self._max_body):
+            answer = self._refuse(400, "the notice is larger than max_body")
+        else:
+            return None
+        if self._observer is not None:
+            from wxmp._watch import AnswerWatch
+
+            with AnswerWatch(self._observer, appid="", mchid=self.mchid, service="pay") as watch:
+                watch.status = answer.status
+        return answer
 
     async def answer(self, headers: Headers, body: bytes) -> NotifyAnswer:
         """Answer one request. It raises nothing but what cancels it.
@@ -363,6 +380,16 @@ class Notifications:
             headers: See :meth:`receive`.
             body: The very bytes that were received, at most one more than :attr:`max_body`.
         """
+        if self._observer is None:
+            return await self._respond(headers, body)
+        from wxmp._watch import AnswerWatch
+
+        with AnswerWatch(self._observer, appid="", mchid=self.mchid, service="pay") as watch:
+            answer = await self._respond(headers, body)
+            watch.status = answer.status
+            return answer
+
+    async def _respond(self, headers: Headers, body: bytes) -> NotifyAnswer:
         since = asyncio.get_running_loop().time()
         deadline = self._policy.deadline
         try:
@@ -389,8 +416,11 @@ class Notifications:
             return self._refuse(500, str(error), level=logging.ERROR)
         except WxmpError as error:
             return self._refuse(503, str(error))
-        except Exception:
-            logger.exception("a notice could not be handled")
+        except Exception as error:
+            logger.exception(
+                "a notice could not be handled",
+                extra=log_fields("notice_failed", mchid=self.mchid, error=type(error).__name__),
+            )
             return NotifyAnswer(500, REFUSAL)
 
     async def _answer(self, opened: _Opened, since: float) -> NotifyAnswer:
@@ -399,7 +429,11 @@ class Notifications:
         if handler is None:
             if not self._handlers:
                 return self._refuse(500, "there is no handler at all: notices would be lost", level=logging.ERROR)
-            self._log(logging.WARNING, f"no handler for {type(event).__name__}: acknowledged and dropped")
+            self._log(
+                logging.WARNING,
+                "notice_dropped",
+                f"no handler for {type(event).__name__}: acknowledged and dropped",
+            )
             return HANDLED
         digest = _digest(event.id)
         deliveries = self._deliveries
@@ -407,7 +441,7 @@ class Notifications:
             key=f"{self.mchid}:{digest}",
             replay=opened.replay,
             replay_for=REPLAY_SECONDS,
-            handle=lambda: _run(handler, event),
+            handle=lambda: self._run(handler, event),
             send_late=_nothing,
             label=f"{event.event_type} {digest[:8]}",
             since=since,
@@ -423,6 +457,16 @@ class Notifications:
                 return self._refuse(401, "a request came twice")
         return HANDLED
 
+    async def _run(self, handler: Handler, event: NotifyEvent) -> bytes:
+        if self._observer is None:
+            await handler(event)
+            return b""
+        from wxmp._watch import PushWatch
+
+        with PushWatch(self._observer, type(event).__name__, appid="", mchid=self.mchid, service="pay"):
+            await handler(event)
+            return b""
+
     @property
     def _deliveries(self) -> _NoticeDeliveries:
         """What is under way in this event loop."""
@@ -435,10 +479,10 @@ class Notifications:
         return found
 
     def _refuse(self, status: int, why: str, *, level: int = logging.WARNING, kind: str = "") -> NotifyAnswer:
-        self._log(level, f"answered {status}: {why}", kind)
+        self._log(level, "notice_refused", f"answered {status}: {why}", kind, status=status)
         return NotifyAnswer(status, REFUSAL)
 
-    def _log(self, level: int, text: str, kind: str = "") -> None:
+    def _log(self, level: int, event: str, text: str, kind: str = "", *, status: int | None = None) -> None:
         """Log a line, once in a while for each kind: whoever sends nonsense must not fill the disk."""
         now = time.monotonic()
         kind = kind or _NUMBERS.sub("0", text)  # numbers make no kind of their own
@@ -447,7 +491,13 @@ class Notifications:
         if len(self._refusals) > LOG_KINDS:  # some of the texts hold names of unknown things
             self._refusals.clear()
         self._refusals[kind] = now
-        logger.log(level, "notices for %s: %s", self.mchid, text)
+        logger.log(
+            level,
+            "notices for %s: %s",
+            self.mchid,
+            text,
+            extra=log_fields(event, mchid=self.mchid, status=status, reason=kind),
+        )
 
     # ---- the end
 
@@ -469,11 +519,6 @@ class Notifications:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-async def _run(handler: Handler, event: NotifyEvent) -> bytes:
-    await handler(event)
-    return b""
 
 
 async def _nothing(_: bytes) -> None:

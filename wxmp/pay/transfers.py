@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, overload
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp._wire import JsonObject, Payload, decode
 from wxmp.errors import ConfigError, PayDecryptError
 from wxmp.pay import _checks as check
@@ -683,7 +684,9 @@ class TransferAPI:
         try:
             return attrs.evolve(bill, user_name=self._call.decrypt(bill.user_name))
         except PayDecryptError:
-            logger.warning("the receiver's name of a transfer does not open, and is left out")
+            logger.warning(
+                "the receiver's name of a transfer does not open, and is left out", extra=log_fields("name_unreadable")
+            )
             return attrs.evolve(bill, user_name=None)
 
 

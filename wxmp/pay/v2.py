@@ -20,6 +20,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar
 
+from wxmp._log import log_fields
 from wxmp._redact import Secret, mask_fields
 from wxmp._wire import dumps
 from wxmp.errors import (
@@ -62,7 +63,9 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from wxmp._request import WireReply
+    from wxmp._watch import CallWatch, CallWatcher
     from wxmp.errors import PayVerdict
+    from wxmp.events import EventHook
 
 __all__ = [
     "NOTICE_ACCEPTED",
@@ -178,6 +181,7 @@ class PayV2Client:
         retry: When calls are repeated. A repeat is the same message, byte for byte.
         http_client: An ``httpx.AsyncClient``, or one of that shape, to be used for all requests; it is not closed. Then
             the certificate is given to it, not here.
+        on_event: Called with an :class:`~wxmp.Event` for each call.
         clock: Seconds since 1970, for the parameters of pages and apps.
 
     Raises:
@@ -197,6 +201,7 @@ class PayV2Client:
         timeout: float = CALL_TIMEOUT,
         retry: RetryPolicy | None = None,
         http_client: object = None,
+        on_event: EventHook | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if sign_type not in SIGN_TYPES:
@@ -215,6 +220,11 @@ class PayV2Client:
             http_client=http_client,
             certificate=client_certificate,
         )
+        self._watcher: CallWatcher | None = None
+        if on_event is not None:
+            from wxmp._watch import CallWatcher
+
+            self._watcher = CallWatcher(on_event, appid=appid, mchid=mchid, service="pay", origin=base_url)
 
     def __repr__(self) -> str:
         return f"<PayV2Client mchid={self._mchid} sign_type={self._sign_type}>"
@@ -699,12 +709,23 @@ class PayV2Client:
                 raise PayMismatchError(f"the message is for another {name}", field=field)
 
     async def _repeated(self, endpoint: V2Endpoint, attempt: Callable[[V2Effort], Awaitable[T]]) -> T:
+        """Make a whole call, and tell the hook of it if there is one."""
+        if self._watcher is None:
+            return await self._attempts(endpoint, attempt, None)
+        with self._watcher(endpoint.name) as watch:
+            return await self._attempts(endpoint, attempt, watch)
+
+    async def _attempts(
+        self, endpoint: V2Endpoint, attempt: Callable[[V2Effort], Awaitable[T]], watch: CallWatch | None
+    ) -> T:
         """Make attempts as the policy says, all with the same message. tenacity is entered after a first failure."""
         started = self._retry.clock()
         repeatable = endpoint.repeat != "no"
         effort = V2Effort(self._retry.clock, started + self._retry.total_time)
 
         async def once() -> T:
+            if watch is not None:
+                watch.attempts += 1
             try:
                 return await attempt(effort)
             except (PayAPIError, PaySignatureError, TransportError, ReplyError) as error:
@@ -729,18 +750,30 @@ class PayV2Client:
                 raise TransportError("the client was closed", endpoint=endpoint.name, maybe_acted=effort.acted)
             return await once()
 
-        def log_wait(state: RetryCallState) -> None:
+        def before_sleep(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome is not None else None
+            code = error.code if isinstance(error, PayAPIError) else ""
             logger.warning(
                 "%s: attempt %d failed (%s), next in %.2f s",
                 endpoint.name,
                 state.attempt_number,
-                error.code if isinstance(error, PayAPIError) else type(error).__name__,
+                code or type(error).__name__,
                 state.upcoming_sleep,
+                extra=log_fields(
+                    "call_retried",
+                    mchid=self._mchid,
+                    endpoint=endpoint.name,
+                    attempt=state.attempt_number,
+                    seconds=state.upcoming_sleep,
+                    error=type(error).__name__,
+                    code=code,
+                ),
             )
+            if watch is not None:
+                watch.retried(state.attempt_number, state.upcoming_sleep, error)
 
         policy = self._retry.retrying(
-            repeatable=repeatable, before_sleep=log_wait, elapsed=self._retry.clock() - started
+            repeatable=repeatable, before_sleep=before_sleep, elapsed=self._retry.clock() - started
         )
         stop = policy.stop
         return await policy.copy(stop=lambda state: stop(state) or self._line.closed)(again)

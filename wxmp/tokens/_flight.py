@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp._redact import Secret
 from wxmp.config import TokenPolicy
 from wxmp.errcodes import lookup
@@ -138,7 +139,13 @@ def code_of(error: WxmpError | None) -> int:
 def _log_mistake(doing: str, error: Exception) -> None:
     # Where it happened, but not what it says: an HTTP client's error can hold an address with the AppSecret in it.
     where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s failed with %s:\n%s", doing, type(error).__name__, where.rstrip())
+    logger.error(
+        "%s failed with %s:\n%s",
+        doing,
+        type(error).__name__,
+        where.rstrip(),
+        extra=log_fields("token_mistake", reason=doing, error=type(error).__name__),
+    )
 
 
 class Flight:
@@ -289,6 +296,14 @@ class Flight:
                 self._policy.replacement_burst,
                 self._policy.replacement_refill,
                 wait,
+                extra=log_fields(
+                    "token_duel",
+                    appid=self._store.key.appid,
+                    channel=self._store.key.channel,
+                    errcode=code,
+                    seconds=wait,
+                    count=self._policy.replacement_burst,
+                ),
             )
             self._plan.report("budget_exhausted", seconds=wait, code=code)
         self._state.keep_quiet(error, max(wait, POLL_FIRST), most=QUIET)
@@ -427,7 +442,10 @@ class Flight:
             asked_at = self._state.clock()
             await self._settle(await self._store.read(), asked_at=asked_at)
         except StoreDownError:
-            logger.debug("the failed refresh could not be recorded: the store is down")
+            logger.debug(
+                "the failed refresh could not be recorded: the store is down",
+                extra=log_fields("failure_not_recorded", appid=self._store.key.appid, channel=self._store.key.channel),
+            )
         self._note(error, cool_down, elapsed)
         if self._operator or not self._state.usable:
             raise error.fresh() from None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from wxmp._log import log_fields
 from wxmp.errors import ConfigError, TokenStoreError
 from wxmp.tokens.store import Lease, TokenRecord
 
@@ -140,7 +141,10 @@ class StoreGuard:
             self._store.died(self.key, generation=generation, code=code, path=path)
         except Exception:
             # The report is a courtesy, and a store can be anybody's code.
-            logger.exception("the store was told of a dead token, and raised")
+            logger.exception(
+                "the store was told of a dead token, and raised",
+                extra=log_fields("store_raised", appid=self.key.appid, channel=self.key.channel, store=self.name),
+            )
 
     async def _run(self, operation: Callable[[], Awaitable[T]], answers: type[T], *, write: bool = True) -> T:
         if self.pause > 0:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from wxmp.events import Event, EventHook, EventName
+from wxmp._log import log_fields
 from wxmp.tokens.store import TokenKey
+
+if TYPE_CHECKING:
+    # The events are made, and loaded, only for a hook.
+    from wxmp.events import EventHook, TokenEventName  # noqa: TC004
 
 __all__ = ["Reporter"]
 
 logger: logging.Logger = logging.getLogger("wxmp.token")
 
-_BAD_NEWS: Final[frozenset[EventName]] = frozenset({"refresh_failed", "store_down", "budget_exhausted", "fenced_out"})
+_BAD_NEWS: Final[frozenset[TokenEventName]] = frozenset(
+    {"refresh_failed", "store_down", "budget_exhausted", "fenced_out"}
+)
 
 
 @attrs.frozen
@@ -26,7 +32,7 @@ class Reporter:
 
     def __call__(
         self,
-        name: EventName,
+        name: TokenEventName,
         *,
         generation: int | None = None,
         seconds: float | None = None,
@@ -34,17 +40,7 @@ class Reporter:
         code: int | None = None,
         reason: str = "",
     ) -> None:
-        """Log one state change and hand it to the hook. What the hook raises is logged and dropped."""
-        event = Event(
-            name=name,
-            appid=self.key.appid,
-            channel=self.key.channel,
-            generation=generation,
-            seconds=seconds,
-            elapsed=elapsed,
-            code=code,
-            reason=reason,
-        )
+        """Log one state change and hand it to the hook. The hook is a guarded one."""
         details = {"generation": generation, "seconds": seconds, "elapsed": elapsed, "code": code, "reason": reason}
         said = ", ".join(
             f"{field}={value:.3f}" if isinstance(value, float) else f"{field}={value}"
@@ -52,10 +48,37 @@ class Reporter:
             if value not in (None, "")
         )
         level = logging.WARNING if name in _BAD_NEWS else logging.INFO
-        logger.log(level, "%s: token of %s/%s (%s)", name, self.key.appid, self.key.channel, said)
+        logger.log(
+            level,
+            "%s: token of %s/%s (%s)",
+            name,
+            self.key.appid,
+            self.key.channel,
+            said,
+            extra=log_fields(
+                f"token_{name}",
+                appid=self.key.appid,
+                channel=self.key.channel,
+                generation=generation,
+                seconds=seconds,
+                elapsed=elapsed,
+                errcode=code,
+                reason=reason,
+            ),
+        )
         if self.hook is None:
             return
-        try:
-            self.hook(event)
-        except Exception:
-            logger.exception("on_event raised for %s", name)
+        from wxmp.events import TokenEvent
+
+        self.hook(
+            TokenEvent(
+                name=name,
+                appid=self.key.appid,
+                channel=self.key.channel,
+                generation=generation,
+                seconds=seconds,
+                elapsed=elapsed,
+                code=code,
+                reason=reason,
+            )
+        )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp._redact import Secret
 from wxmp.errors import ConfigError, TokenStoreError
 from wxmp.tokens.memory import (
@@ -396,6 +397,7 @@ class FileTokenStore(TokenStore):
                 "token store %s is on a network file system (%s): supported for the processes of one host only",
                 self._folder,
                 kind,
+                extra=log_fields("store_on_network", store=self.name, reason=kind),
             )
 
     def _no_record(self, path: Path, why: str) -> bytes:
@@ -403,7 +405,12 @@ class FileTokenStore(TokenStore):
         note = f"{path.name}: {why}"
         if note not in self._warned:
             self._warned.add(note)
-            logger.warning("token store %s: %s; it counts as no record", path, why)
+            logger.warning(
+                "token store %s: %s; it counts as no record",
+                path,
+                why,
+                extra=log_fields("record_unusable", store=self.name),
+            )
         return b""
 
     def _bytes(self, key: TokenKey, *, keep: bool = False) -> bytes:

@@ -23,9 +23,18 @@ import attrs
 
 from wxmp._redact import fingerprint
 from wxmp.config import TokenPolicy
-from wxmp.errors import APIError, ConfigError, DeadTokenError, ReplyError, TimedOutError, TransportError, WxmpError
+from wxmp.errors import (
+    APIError,
+    ConfigError,
+    DeadTokenError,
+    ReplyError,
+    TimedOutError,
+    TokenStoreError,
+    TransportError,
+    WxmpError,
+)
 from wxmp.tokens._flight import POLL_FIRST, Fetch, Flight, FlightPlan, Grant, is_permanent
-from wxmp.tokens._guard import StoreGuard
+from wxmp.tokens._guard import StoreDownError, StoreGuard
 from wxmp.tokens._report import Reporter
 from wxmp.tokens._state import REMEMBERED, TokenState, again
 from wxmp.tokens.store import LeaseReason, StoredToken
@@ -35,7 +44,7 @@ if TYPE_CHECKING:
 
     from wxmp._redact import Secret
     from wxmp.events import EventHook
-    from wxmp.tokens.store import TokenKey, TokenStore
+    from wxmp.tokens.store import TokenKey, TokenRecord, TokenStore
 
 __all__ = ["Fetch", "Grant", "TokenKeeper", "TokenStatus"]
 
@@ -105,6 +114,10 @@ class TokenKeeper:
         self._endpoint = endpoint
         self._clock = clock
         self._sleep = sleep
+        if on_event is not None:
+            from wxmp.events import guarded
+
+            on_event = guarded(on_event)
         self._report = Reporter(key, on_event)
         self._state = TokenState(key.channel, policy, clock)
         self._store = StoreGuard(
@@ -243,6 +256,19 @@ class TokenKeeper:
             return None
         left = max(copy.end - self._clock(), 0.0)
         return StoredToken(value=copy.value.reveal(), generation=copy.generation, life=copy.life, left=left)
+
+    async def record(self) -> TokenRecord:
+        """Return what the store holds now; nobody is asked for a token, and nothing changes.
+
+        Raises:
+            TokenStoreError: The store does not answer.
+        """
+        try:
+            return await self._store.read()
+        except StoreDownError as error:
+            cause = error.__cause__
+            message = str(cause) if cause is not None else "the token store does not answer"
+            raise TokenStoreError(message, store=self._store.name) from cause
 
     async def look(self) -> None:
         """Look into the store now, whatever the age of the copy: somebody has seen a newer token than this one.

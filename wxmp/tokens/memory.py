@@ -1,6 +1,6 @@
 """Tokens of one process, and the rules of the contract in Python.
 
-:class:`Record` decides what :class:`~wxmp.tokens.store.TokenStore` promises. It has no lock, no clock and no I/O:
+``Record`` decides what :class:`~wxmp.tokens.store.TokenStore` promises. It has no lock, no clock and no I/O:
 whoever holds it brings those along. :class:`MemoryTokenStore` keeps records in a dict, ``FileTokenStore`` in files.
 ``RedisTokenStore`` has the same rules in Lua, because they must run where the data is.
 

@@ -259,16 +259,16 @@ class RedisTokenStore(TokenStore):
     key is ``prefix:{appid}:channel:1``. Its fields, for people and for programs in other languages (times are
     milliseconds since 1970 on the server's clock):
 
-    ============== =============================================================================================
-    ``v``          the token (or the text of the codec)
-    ``gen``        its generation; a higher one is newer
-    ``life exp``   promised life in ms; its end
-    ``lo lu lf``   lease: owner, until, fence
-    ``fence``      last fence handed out
+    =============== =============================================================================================
+    ``v``           the token (or the text of the codec)
+    ``gen``         its generation; a higher one is newer
+    ``life exp``    promised life in ms; its end
+    ``lo lu lf``    lease: owner, until, fence
+    ``fence``       last fence handed out
     ``ec eu ef es`` last error: code, cool-down until, failures in a row, fingerprint of the credential
-    ``rb rt``      replacement budget: left, counted at
-    ``fa fn``      last forced refresh; how many on its day (Beijing time)
-    ============== =============================================================================================
+    ``rb rt``       replacement budget: left, counted at
+    ``fa fn``       last forced refresh; how many on its day (Beijing time)
+    =============== =============================================================================================
 
     The minimal rule for an ACL user, with the default prefix::
 

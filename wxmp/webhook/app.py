@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack, cast
 
 import attrs
 
-from wxmp.errors import ConfigError, MalformedError, WebhookError, WxmpError
+from wxmp._log import log_fields
+from wxmp.errors import APIError, ConfigError, MalformedError, WebhookError, WxmpError
 from wxmp.webhook.dedupe import DedupeStore, MemoryDedupe
 from wxmp.webhook.delivery import Deliveries, DeliveryPolicy, Work
 from wxmp.webhook.dispatch import Handlers
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from wxmp.client import Client
+    from wxmp.events import EventHook
     from wxmp.webhook.activity import ActivityLog, Outcome
     from wxmp.webhook.asgi import WebhookASGI
     from wxmp.webhook.gate import Mode, Opened
@@ -85,6 +87,7 @@ class WebhookSettings(TypedDict, total=False):
     activity: ActivityLog | None
     delivery: DeliveryPolicy | None
     original_id: str | None
+    observer: EventHook | None
 
 
 class Webhook(Handlers):
@@ -125,6 +128,7 @@ class Webhook(Handlers):
         activity: ActivityLog | None = None,
         delivery: DeliveryPolicy | None = None,
         original_id: str | None = None,
+        observer: EventHook | None = None,
     ) -> None:
         """Check the settings. Nothing is opened.
 
@@ -146,6 +150,8 @@ class Webhook(Handlers):
             activity: Keeps who wrote when, and what the menu was answered.
             delivery: Time limits and what happens at their end.
             original_id: The account's original id (``gh_...``). When given, a push for another account is refused.
+            observer: Called with an :class:`~wxmp.Event` for each push that is handled and each request that is
+                answered. (``on_event`` is what registers a handler.)
 
         Raises:
             ConfigError: A setting cannot work; it names the field.
@@ -164,6 +170,11 @@ class Webhook(Handlers):
         )
         if client is not None and client.appid != appid:
             raise ConfigError("client is a client of another account: it must have the webhook's appid", field="client")
+        if observer is not None:
+            from wxmp.events import guarded
+
+            observer = guarded(observer)
+        self._observer = observer
         self._appid = appid
         self._max_body = max_body
         self._clock = clock
@@ -249,7 +260,13 @@ class Webhook(Handlers):
             if content_length is not None and content_length.isdecimal() and int(content_length) > self._max_body:
                 raise MalformedError("the body is larger than max_body", status=413)
         except (WebhookError, ValueError) as error:
-            return self._refuse(error)
+            answer = self._refuse(error)
+            if self._observer is not None:
+                from wxmp._watch import AnswerWatch
+
+                with AnswerWatch(self._observer, appid=self._appid) as watch:
+                    watch.status = answer.status
+            return answer
         return None
 
     async def answer(
@@ -263,6 +280,16 @@ class Webhook(Handlers):
             body: The body, at most one byte more than :attr:`max_body`.
             client: Instead of the webhook's own; a client of another account is not used.
         """
+        if self._observer is None:
+            return await self._respond(method, query, body, client)
+        from wxmp._watch import AnswerWatch
+
+        with AnswerWatch(self._observer, appid=self._appid) as watch:
+            answer = await self._respond(method, query, body, client)
+            watch.status = answer.status
+            return answer
+
+    async def _respond(self, method: str, query: bytes, body: bytes, client: Client | None) -> WebhookAnswer:
         try:
             if method == "GET":
                 return WebhookAnswer(200, self._gate.verify_url(query))
@@ -280,7 +307,10 @@ class Webhook(Handlers):
                 client = self._client
             elif client.appid != self._appid:
                 # Its users have other openids, and its token other rights.
-                logger.error("the client that came with the request is of another account, and is not used")
+                logger.error(
+                    "the client that came with the request is of another account, and is not used",
+                    extra=log_fields("foreign_client", appid=self._appid),
+                )
                 client = self._client
             reply = await self._deliveries.deliver(self._work(opened, push, client))
             if not reply:
@@ -289,8 +319,11 @@ class Webhook(Handlers):
             return WebhookAnswer(200, self._gate.seal(opened, reply), content_type)
         except WebhookError as error:
             return self._refuse(error)
-        except Exception:
-            logger.exception("the webhook itself failed")
+        except Exception as error:
+            logger.exception(
+                "the webhook itself failed",
+                extra=log_fields("webhook_failed", appid=self._appid, error=type(error).__name__),
+            )
             return WebhookAnswer(500, REFUSED)
 
     def _refuse(self, error: Exception) -> WebhookAnswer:
@@ -304,7 +337,12 @@ class Webhook(Handlers):
             if len(self._refusals) > 100:  # names of unknown things are in some of the texts
                 self._refusals.clear()
             self._refusals[kind] = now
-            logger.warning("answered %d: %s", status, text)
+            logger.warning(
+                "answered %d: %s",
+                status,
+                text,
+                extra=log_fields("push_refused", appid=self._appid, status=status, error=type(error).__name__),
+            )
         return WebhookAnswer(status, REFUSED)
 
     # ---- one push
@@ -324,7 +362,8 @@ class Webhook(Handlers):
         said: list[Reply] = []
 
         async def handle() -> bytes:
-            reply = await self._handle(push, client)
+            observer = self._observer
+            reply = await (self._run(push, client) if observer is None else self._run_watched(push, client, observer))
             if reply is None:
                 return b""
             said.append(reply)
@@ -347,7 +386,14 @@ class Webhook(Handlers):
             label=f"{name} {digest[:8]}",
         )
 
-    async def _handle(self, push: Push, client: Client | None) -> Reply | None:
+    async def _run_watched(self, push: Push, client: Client | None, hook: EventHook) -> Reply | None:
+        from wxmp._watch import PushWatch
+
+        handled = self._dispatcher.find(push) is not None
+        with PushWatch(hook, type(push).__name__, appid=self._appid, handled=handled):
+            return await self._run(push, client)
+
+    async def _run(self, push: Push, client: Client | None) -> Reply | None:
         route = self._dispatcher.find(push)
         if self._activity is None:
             return None if route is None else as_reply(await route.run(push, client))
@@ -366,15 +412,30 @@ class Webhook(Handlers):
             await self._record_outcome(push, outcome)
 
     async def _send_late(self, push: Push, reply: Reply, client: Client | None) -> None:
-        """Send an answer that no connection could carry, as a customer-service message (客服消息)."""
+        outcome = await self._send_message(push, reply, client)
+        if self._observer is not None:
+            from wxmp.events import LateAnswer
+
+            self._observer(LateAnswer(appid=self._appid, kind=type(push).__name__, outcome=outcome))
+
+    async def _send_message(self, push: Push, reply: Reply, client: Client | None) -> str:
+        """Send an answer that no connection could carry as a customer-service message (客服消息); tell its outcome."""
         name = type(reply).__name__
         if client is None:
-            logger.warning("a %s came too late and is dropped: Webhook(client=...) could have sent it", name)
-            return
+            logger.warning(
+                "a %s came too late and is dropped: Webhook(client=...) could have sent it",
+                name,
+                extra=log_fields("late_answer_dropped", appid=self._appid, reason="no_client"),
+            )
+            return "no_client"
         message = late_message(reply)
         if message is None:
-            logger.warning("a %s came too late and is dropped: it has no form as a customer-service message", name)
-            return
+            logger.warning(
+                "a %s came too late and is dropped: it has no form as a customer-service message",
+                name,
+                extra=log_fields("late_answer_dropped", appid=self._appid, reason="no_form"),
+            )
+            return "no_form"
         if self._activity is not None:
             try:
                 window = await self._activity.window(push.openid)
@@ -382,19 +443,38 @@ class Webhook(Handlers):
                 _activity_failed(error)
             else:
                 if not window.open:
-                    logger.warning("a %s came too late and is dropped: the user's window is closed or used up", name)
-                    return
+                    logger.warning(
+                        "a %s came too late and is dropped: the user's window is closed or used up",
+                        name,
+                        extra=log_fields("late_answer_dropped", appid=self._appid, reason="window_closed"),
+                    )
+                    return "window_closed"
         try:
             await client.custom.send(push.openid, message)
         except WxmpError as error:
-            logger.warning("a %s came too late and could not be sent: %s", name, error)
-            return
-        logger.info("a %s came too late and went out as a customer-service message", name)
+            logger.warning(
+                "a %s came too late and could not be sent: %s",
+                name,
+                error,
+                extra=log_fields(
+                    "late_answer_failed",
+                    appid=self._appid,
+                    error=type(error).__name__,
+                    errcode=error.errcode if isinstance(error, APIError) else None,
+                ),
+            )
+            return type(error).__name__
+        logger.info(
+            "a %s came too late and went out as a customer-service message",
+            name,
+            extra=log_fields("late_answer_sent", appid=self._appid),
+        )
         if self._activity is not None:
             try:
                 await self._activity.record_sent(push.openid)
             except Exception as error:  # noqa: BLE001 - as above
                 _activity_failed(error)
+        return "sent"
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -447,4 +527,8 @@ class Webhook(Handlers):
 
 def _activity_failed(error: Exception) -> None:
     # Ours say what failed without values; what others say may hold an openid.
-    logger.warning("the activity log failed: %s", error if isinstance(error, WxmpError) else type(error).__name__)
+    logger.warning(
+        "the activity log failed: %s",
+        error if isinstance(error, WxmpError) else type(error).__name__,
+        extra=log_fields("activity_failed", error=type(error).__name__),
+    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp.errors import ConfigError, SignatureError, WebhookError, WebhookStoreError
 from wxmp.webhook.dedupe import Claim, DedupeStore, MemoryDedupe
 
@@ -267,7 +268,11 @@ class Deliveries:
                 pause = min(pause * POLL_GROWTH, POLL_MOST)
             if until - loop.time() < TICK:
                 if last:
-                    self._logger.info("%s: answered without waiting any longer", work.label)
+                    self._logger.info(
+                        "%s: answered without waiting any longer",
+                        work.label,
+                        extra=log_fields("push_given_up", push=work.label),
+                    )
                     return b""
                 await asyncio.sleep(ends - loop.time())
                 raise OverloadedError("a handler is still at work: left to the next delivery")
@@ -326,7 +331,7 @@ class Deliveries:
             else:
                 if self._store_down:
                     self._store_down = False
-                    self._logger.info("the dedupe store works again")
+                    self._logger.info("the dedupe store works again", extra=log_fields("dedupe_up"))
                 return store, claim
         job = self._jobs.get(key)
         if job is not None:
@@ -346,7 +351,12 @@ class Deliveries:
             self._store_down = True
             alone = self._policy.on_store_down == "local"
             what = "each process works alone" if alone else "nothing new is handled"
-            self._logger.warning("the dedupe store failed, for now %s: %s", what, error)
+            self._logger.warning(
+                "the dedupe store failed, for now %s: %s",
+                what,
+                error,
+                extra=log_fields("dedupe_down", error=type(error).__name__),
+            )
         self._ask_again_at = asyncio.get_running_loop().time() + STORE_PAUSE
 
     # ---- running a handler
@@ -367,15 +377,28 @@ class Deliveries:
                 answer = await work.handle()
             except asyncio.CancelledError:
                 if job.expired:
-                    self._logger.error("%s: stopped after %g s", work.label, self._policy.handler_timeout)  # noqa: TRY400
+                    self._logger.error(  # noqa: TRY400 - it says nothing of where
+                        "%s: stopped after %g s",
+                        work.label,
+                        self._policy.handler_timeout,
+                        extra=log_fields("handler_stopped", push=work.label, seconds=self._policy.handler_timeout),
+                    )
                 elif job.task is not None and job.task.cancelling():
                     raise
                 else:  # nobody has stopped it: something that it waited for was cancelled
-                    self._logger.exception("%s: the handler failed", work.label)
+                    self._logger.exception(
+                        "%s: the handler failed",
+                        work.label,
+                        extra=log_fields("handler_failed", push=work.label, error="CancelledError"),
+                    )
             except (GeneratorExit, KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException:
-                self._logger.exception("%s: the handler failed", work.label)
+            except BaseException as error:
+                self._logger.exception(
+                    "%s: the handler failed",
+                    work.label,
+                    extra=log_fields("handler_failed", push=work.label, error=type(error).__name__),
+                )
             job.ended = True
             if answer is not None or self._policy.on_error == "success":
                 await self._finish(job, answer or b"")
@@ -413,7 +436,11 @@ class Deliveries:
                 stored = True  # nobody can say otherwise, and the user waits
                 await self._keep_here(job, answer, taken=taken)
         if not stored:
-            self._logger.warning("%s: lost its lease while it ran, another worker answers", job.work.label)
+            self._logger.warning(
+                "%s: lost its lease while it ran, another worker answers",
+                job.work.label,
+                extra=log_fields("lease_lost", push=job.work.label),
+            )
             job.fenced = True
             return
         job.answer = answer
@@ -476,7 +503,11 @@ class Deliveries:
             return
         if not owned and job.fence == fence and not job.ended and job.task is not None:
             # Another worker runs the handler already: two of them are worse than one that is cut off.
-            self._logger.warning("%s: its lease went to another worker, the handler is stopped", job.work.label)
+            self._logger.warning(
+                "%s: its lease went to another worker, the handler is stopped",
+                job.work.label,
+                extra=log_fields("lease_lost", push=job.work.label),
+            )
             job.fenced = True
             job.task.cancel()
 
@@ -526,10 +557,18 @@ class Deliveries:
         work = job.work
         try:
             await work.send_late(answer)
-        except Exception:
-            self._logger.exception("%s: the late answer was not delivered", work.label)
+        except Exception as error:
+            self._logger.exception(
+                "%s: the late answer was not delivered",
+                work.label,
+                extra=log_fields("late_answer_failed", push=work.label, error=type(error).__name__),
+            )
         except asyncio.CancelledError:
-            self._logger.warning("%s: the late answer was given up", work.label)
+            self._logger.warning(
+                "%s: the late answer was given up",
+                work.label,
+                extra=log_fields("late_answer_dropped", push=work.label, reason="cancelled"),
+            )
             raise
 
     # ---- the end
@@ -546,13 +585,20 @@ class Deliveries:
         await self._settle(self._policy.drain)
         handlers = [job.task for job in self._jobs.values() if job.task is not None and not job.ended]
         if handlers:
-            self._logger.warning("%d handlers were stopped after %g s", len(handlers), self._policy.drain)
+            self._logger.warning(
+                "%d handlers were stopped after %g s",
+                len(handlers),
+                self._policy.drain,
+                extra=log_fields("handlers_stopped", count=len(handlers), seconds=self._policy.drain),
+            )
             for handler in handlers:
                 handler.cancel()
         await self._settle(STOP_SECONDS)
         rest = self._busy()
         if rest:
-            self._logger.error("%d handlers or late answers do not end", len(rest))
+            self._logger.error(
+                "%d handlers or late answers do not end", len(rest), extra=log_fields("handlers_stuck", count=len(rest))
+            )
         rest |= self._renewals
         for task in rest:
             task.cancel()

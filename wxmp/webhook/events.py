@@ -209,7 +209,7 @@ class EventPush(Push):
 
 @attrs.frozen(kw_only=True)
 class UnknownEvent(EventPush):
-    """An event that this version does not know; :attr:`Push.extra` has its fields."""
+    """An event that this version does not know; ``extra`` has its fields."""
 
     #: All fields as they came.
     raw: Fields = attrs.field(factory=dict, hash=False)
@@ -1290,7 +1290,7 @@ class AddGuideBuyerRelationEvent(EventPush):
 class WxaMediaCheckEvent(EventPush):
     """The check of a picture or a sound is done (内容安全异步检测结果); mini programs push it. A reply is ignored.
 
-    Several results may come within one second. The ``result`` and ``detail`` of version 2 are in :attr:`Push.extra`.
+    Several results may come within one second. The ``result`` and ``detail`` of version 2 are in ``extra``.
     """
 
     event_name: ClassVar[str] = "wxa_media_check"

@@ -531,7 +531,7 @@ class DeviceEventMessage(Message):
 
 @attrs.frozen(kw_only=True)
 class UnknownMessage(Message):
-    """A kind of message that this version does not know; :attr:`Push.extra` has its fields."""
+    """A kind of message that this version does not know; ``extra`` has its fields."""
 
     #: All fields as they came.
     raw: Fields = attrs.field(factory=dict, hash=False)

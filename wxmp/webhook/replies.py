@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import attrs
 
+from wxmp._log import log_fields
 from wxmp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -591,7 +592,11 @@ def late_message(reply: Reply) -> CustomMessage | None:
         case NewsReply(articles=articles):
             first = articles[0]
             if len(articles) > 1:
-                _LOGGER.warning("a late answer with %d articles goes out with the first only", len(articles))
+                _LOGGER.warning(
+                    "a late answer with %d articles goes out with the first only",
+                    len(articles),
+                    extra=log_fields("late_answer_cut", count=len(articles)),
+                )
             return CustomNews(
                 _clean(first.title),
                 _clean(first.url),

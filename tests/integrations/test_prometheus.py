@@ -1,0 +1,161 @@
+"""Metrics of Prometheus: names, labels, and several processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from wxmp import (
+    BroadcastFinished,
+    CallFinished,
+    CallStarted,
+    Client,
+    ConfigError,
+    LateAnswer,
+    PayEvent,
+    PushAnswered,
+    PushFinished,
+    RetryPolicy,
+    TokenEvent,
+    WxmpError,
+)
+from wxmp.control.report import Counters, metrics
+from wxmp.integrations._labels import MOST_ENDPOINTS
+from wxmp.integrations.prometheus import PrometheusHook
+from wxmp.simulator import Simulator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PING = "/cgi-bin/get_api_domain_ip"
+QUICK = RetryPolicy(attempts=3, initial_wait=0.001, max_wait=0.002)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+async def test_a_session(registry: CollectorRegistry) -> None:
+    """Calls, errors, retries, refreshes, deaths and waits of a session are counted under documented names."""
+    with Simulator(seed=1) as simulator:
+        account = simulator.account
+        hook = PrometheusHook(registry)
+        async with Client(account.appid, account.secret, base_url=simulator.url, retry=QUICK, on_event=hook) as client:
+            await client.request("GET", PING)
+            simulator.kill_token("stable")
+            await client.request("GET", PING)
+            simulator.fault("errcode", PING, errcode=45009)
+            with pytest.raises(WxmpError):
+                await client.request("GET", PING)
+            simulator.fault("errcode", PING, errcode=-1, times=1)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, labels)
+
+    call = {"service": "mp", "appid": account.appid, "mchid": "", "endpoint": f"GET {PING}"}
+    token = {"appid": account.appid, "channel": "stable"}
+    assert value("wxmp_calls_total", **call, outcome="ok") == 2
+    assert value("wxmp_calls_total", **call, outcome="RateLimitError") == 1
+    assert value("wxmp_call_errors_total", **call, code="45009") == 1
+    assert value("wxmp_call_requests_total", **call) == 4
+    assert value("wxmp_call_seconds_count", **call) == 3
+    assert value("wxmp_calls_in_flight", service="mp", appid=account.appid, mchid="") == 0
+    assert value("wxmp_token_refreshes_total", **token, reason="due") == 1
+    assert value("wxmp_token_refreshes_total", **token, reason="dead") == 1
+    assert value("wxmp_token_deaths_total", **token, code="40001") in (1, None)
+    assert sum(s.value for m in registry.collect() for s in m.samples if s.name == "wxmp_token_deaths_total") == 1
+    assert (value("wxmp_token_expires_timestamp_seconds", **token) or 0) > 1_700_000_000
+    assert value("wxmp_token_wait_seconds_count", service="mp", appid=account.appid, mchid="") == 2
+
+
+def test_the_other_events(registry: CollectorRegistry) -> None:
+    """Pushes, late answers, payments and bulk sends have their counters."""
+    hook = PrometheusHook(registry)
+    hook(PushFinished(appid="wx1", push=1, kind="TextMessage", outcome="ok", elapsed=0.1))
+    hook(PushAnswered(appid="wx1", status=200, elapsed=0.1))
+    hook(PushAnswered(appid="wx1", status=None, elapsed=5.0))
+    hook(LateAnswer(appid="wx1", kind="TextMessage", outcome="sent"))
+    hook(PayEvent(appid="", mchid="1900000001", name="probe"))
+    hook(BroadcastFinished(appid="wx1", run="autumn", outcome="ok", outcomes={"accepted": 3}, elapsed=1.0))
+    hook(TokenEvent(appid="wx1", channel="stable", name="budget_exhausted", seconds=1.0))
+    hook(TokenEvent(appid="wx1", channel="stable", name="refresh_failed", reason="TimedOutError"))
+    hook(TokenEvent(appid="wx1", channel="stable", name="store_down", reason="text that is no label"))
+    text = generate_latest(registry).decode()
+    assert 'wxmp_push_answers_total{appid="wx1",mchid="",service="mp",status="cut"} 1.0' in text
+    assert 'wxmp_late_answers_total{appid="wx1",outcome="sent"} 1.0' in text
+    assert 'wxmp_pay_events_total{event="probe",mchid="1900000001"} 1.0' in text
+    assert 'wxmp_broadcast_messages_total{appid="wx1",outcome="accepted"} 3.0' in text
+    assert 'wxmp_token_duels_total{appid="wx1",channel="stable"} 1.0' in text
+    assert 'wxmp_token_refresh_failures_total{appid="wx1",channel="stable",code="TimedOutError"} 1.0' in text
+    assert 'wxmp_token_store_up{appid="wx1",channel="stable"} 0.0' in text
+    assert "autumn" not in text
+    assert "no label" not in text
+
+
+def test_endpoints_are_bounded(registry: CollectorRegistry) -> None:
+    """Paths that somebody makes up do not make endless series: what is too much is counted together."""
+    hook = PrometheusHook(registry)
+    for number in range(MOST_ENDPOINTS + 50):
+        endpoint = f"GET /made/up/{number}"
+        hook(CallStarted(appid="wx1", call=number, endpoint=endpoint))
+        hook(CallFinished(appid="wx1", call=number, endpoint=endpoint, outcome="ok", elapsed=0.1, attempts=1))
+    labels = {"service": "mp", "appid": "wx1", "mchid": "", "endpoint": "other", "outcome": "ok"}
+    assert registry.get_sample_value("wxmp_calls_total", labels) == 50
+
+
+def test_a_second_hook_for_a_registry_is_refused(registry: CollectorRegistry) -> None:
+    """Two hooks would be the same metrics twice."""
+    PrometheusHook(registry)
+    with pytest.raises(ConfigError, match="pass it everywhere"):
+        PrometheusHook(registry)
+
+
+def test_the_names_of_the_control_server_are_others(registry: CollectorRegistry) -> None:
+    """A control server that counts its own calls too can put both on one page."""
+    PrometheusHook(registry)
+    ours = {metric.name for metric in registry.collect()}
+    theirs = {line.split()[2] for line in metrics([], Counters(), {}).splitlines() if line.startswith("# TYPE")}
+    assert len(ours) > 20
+    assert all(name.startswith("wxmp_control_") for name in theirs)
+    assert not any(name.startswith("wxmp_control_") for name in ours)
+
+
+WORKER = """
+from wxmp import CallFinished, CallStarted, TokenEvent
+from wxmp.integrations.prometheus import PrometheusHook
+hook = PrometheusHook()
+hook(CallStarted(appid="wx1", call=1, endpoint="GET /x"))
+hook(CallFinished(appid="wx1", call=1, endpoint="GET /x", outcome="ok", elapsed=0.1, attempts=1))
+hook(CallStarted(appid="wx1", call=2, endpoint="GET /x"))
+hook(TokenEvent(appid="wx1", channel="stable", name="refreshed", seconds=7200, elapsed=0.1, reason="due"))
+"""
+PAGE = """
+from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+registry = CollectorRegistry()
+multiprocess.MultiProcessCollector(registry)
+print(generate_latest(registry).decode())
+"""
+
+
+def test_several_processes_make_one_page(tmp_path: Path) -> None:
+    """In the multiprocess mode counts add up, and of the times of tokens the newest one counts."""
+    environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(filter(None, sys.path))}
+
+    def run(script: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+
+    for _ in range(2):
+        run(WORKER)
+    page = run(PAGE)
+    assert 'wxmp_calls_total{appid="wx1",endpoint="GET /x",mchid="",outcome="ok",service="mp"} 2.0' in page
+    assert 'wxmp_token_refreshes_total{appid="wx1",channel="stable",reason="due"} 2.0' in page
+    ends = [line for line in page.splitlines() if line.startswith("wxmp_token_expires_timestamp_seconds{")]
+    assert len(ends) == 1
+    assert ends[0].startswith('wxmp_token_expires_timestamp_seconds{appid="wx1",channel="stable"} ')

@@ -1,0 +1,257 @@
+"""Watches one call, or one push, for the hook. Nothing here is made, or even loaded, while there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
+
+from wxmp.errors import APIError, BadStatusError, PayAPIError
+from wxmp.events import (
+    CallAnswered,
+    CallFinished,
+    CallRetried,
+    CallStarted,
+    PushAnswered,
+    PushFinished,
+    PushStarted,
+    guarded,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from wxmp.events import EventHook, Service
+
+__all__ = ["AnswerWatch", "CallWatch", "CallWatcher", "PushWatch", "current_call", "outcome_of"]
+
+_NUMBERS: Final = itertools.count(1)
+_CURRENT: Final[ContextVar[CallWatch | None]] = ContextVar("wxmp_call", default=None)
+
+
+def current_call() -> CallWatch | None:
+    """Return the watch of the call that runs here."""
+    return _CURRENT.get()
+
+
+class CallWatcher:
+    """Makes the watches of one client.
+
+    Args:
+        hook: Who is told.
+        appid: The account.
+        mchid: The merchant.
+        service: Which platform.
+        origin: Where calls go.
+    """
+
+    def __init__(self, hook: EventHook, *, appid: str, origin: str, mchid: str = "", service: Service = "mp") -> None:
+        self.hook: EventHook = guarded(hook)
+        self.appid: str = appid
+        self.mchid: str = mchid
+        self.service: Service = service
+        self._places: dict[str, tuple[str, int | None]] = {}
+        self._origin = origin
+
+    def __call__(self, endpoint: str, *, origin: str | None = None) -> CallWatch:
+        """Return the watch of one call of ``endpoint``, to be used as a context manager."""
+        origin = origin or self._origin
+        place = self._places.get(origin)
+        if place is None:
+            parts = urlsplit(origin)
+            port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+            place = self._places[origin] = (parts.hostname or "", port)
+        return CallWatch(self, endpoint, *place)
+
+
+class CallWatch:
+    """One call, from ``with`` to its end."""
+
+    __slots__ = ("_by", "_endpoint", "_host", "_mark", "_number", "_port", "_started", "attempts", "waited")
+
+    def __init__(self, by: CallWatcher, endpoint: str, host: str, port: int | None) -> None:
+        self._by = by
+        self._endpoint = endpoint
+        self._host = host
+        self._port = port
+        self._number = next(_NUMBERS)
+        self._started = 0.0
+        self._mark: Token[CallWatch | None] | None = None
+        #: HTTP requests so far.
+        self.attempts: int = 0
+        #: Seconds spent waiting for a token so far.
+        self.waited: float = 0.0
+
+    def __enter__(self) -> Self:
+        by = self._by
+        self._started = time.monotonic()
+        by.hook(
+            CallStarted(
+                appid=by.appid,
+                mchid=by.mchid,
+                call=self._number,
+                endpoint=self._endpoint,
+                service=by.service,
+                host=self._host,
+                port=self._port,
+            )
+        )
+        self._mark = _CURRENT.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+        by = self._by
+        api = error if isinstance(error, APIError) else None
+        pay = error if isinstance(error, PayAPIError) else None
+        by.hook(
+            CallFinished(
+                appid=by.appid,
+                mchid=by.mchid,
+                call=self._number,
+                endpoint=self._endpoint,
+                service=by.service,
+                outcome=outcome_of(error),
+                elapsed=time.monotonic() - self._started,
+                attempts=self.attempts,
+                waited=self.waited,
+                errcode=None if api is None else api.errcode,
+                code="" if pay is None else pay.code,
+                status=error.status if isinstance(error, BadStatusError | PayAPIError) else None,
+                rid=api.rid if api is not None else "" if pay is None else pay.request_id,
+            )
+        )
+
+    def answered(self) -> None:
+        """Say that a stream is open, and that what follows is its reader's."""
+        self._leave()
+        by = self._by
+        by.hook(
+            CallAnswered(appid=by.appid, mchid=by.mchid, call=self._number, endpoint=self._endpoint, service=by.service)
+        )
+
+    def retried(self, attempt: int, seconds: float, error: BaseException | None) -> None:
+        """Say that an attempt failed, and that another one follows."""
+        by = self._by
+        by.hook(
+            CallRetried(
+                appid=by.appid,
+                mchid=by.mchid,
+                call=self._number,
+                endpoint=self._endpoint,
+                service=by.service,
+                attempt=attempt,
+                seconds=seconds,
+                reason=outcome_of(error),
+                errcode=error.errcode if isinstance(error, APIError) else None,
+                code=error.code if isinstance(error, PayAPIError) else "",
+            )
+        )
+
+    def _leave(self) -> None:
+        mark, self._mark = self._mark, None
+        if mark is not None:
+            # In another context, the coroutine was thrown away, and is closed by whoever found it.
+            with suppress(ValueError):
+                _CURRENT.reset(mark)
+
+
+class PushWatch:
+    """One handler, from ``with`` to its end.
+
+    Args:
+        hook: Who is told.
+        kind: Class of the push.
+        appid: The account.
+        mchid: The merchant.
+        service: Which platform.
+        handled: Whether there is a handler for it.
+    """
+
+    __slots__ = ("_appid", "_handled", "_hook", "_kind", "_mchid", "_number", "_service", "_started")
+
+    def __init__(
+        self, hook: EventHook, kind: str, *, appid: str, mchid: str = "", service: Service = "mp", handled: bool = True
+    ) -> None:
+        self._hook = hook
+        self._kind = kind
+        self._appid = appid
+        self._mchid = mchid
+        self._service: Service = service
+        self._handled = handled
+        self._number = next(_NUMBERS)
+        self._started = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        self._hook(
+            PushStarted(appid=self._appid, mchid=self._mchid, push=self._number, kind=self._kind, service=self._service)
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hook(
+            PushFinished(
+                appid=self._appid,
+                mchid=self._mchid,
+                push=self._number,
+                kind=self._kind,
+                service=self._service,
+                outcome=outcome_of(error) if error is not None or self._handled else "no_handler",
+                elapsed=time.monotonic() - self._started,
+            )
+        )
+
+
+class AnswerWatch:
+    """One HTTP request of the platform, from ``with`` to its answer.
+
+    Args:
+        hook: Who is told.
+        appid: The account.
+        mchid: The merchant.
+        service: Which platform.
+    """
+
+    __slots__ = ("_appid", "_hook", "_mchid", "_service", "_started", "status")
+
+    def __init__(self, hook: EventHook, *, appid: str, mchid: str = "", service: Service = "mp") -> None:
+        self._hook = hook
+        self._appid = appid
+        self._mchid = mchid
+        self._service: Service = service
+        self._started = 0.0
+        #: The status of the answer; ``None`` until there is one.
+        self.status: int | None = None
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hook(
+            PushAnswered(
+                appid=self._appid,
+                mchid=self._mchid,
+                service=self._service,
+                status=self.status,
+                elapsed=time.monotonic() - self._started,
+            )
+        )
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """Return ``ok``, ``cancelled``, or the class of an error."""
+    if error is None:
+        return "ok"
+    return "cancelled" if isinstance(error, asyncio.CancelledError | GeneratorExit) else type(error).__name__

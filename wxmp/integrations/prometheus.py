@@ -1,0 +1,215 @@
+"""Prometheus: counters and histograms of calls, tokens, pushes, payments and bulk sends, from one hook.
+
+::
+
+    hook = PrometheusHook()
+    client = Client.from_env(on_event=hook)
+    webhook = Webhook.from_env(client=client, observer=hook)
+    app.mount("/metrics", prometheus_client.make_asgi_app())
+
+Make one per registry and hand it to everything in the process. It works in the multiprocess mode of
+``prometheus_client`` too. No name collides with those of the control server's own ``/metrics``, which begin with
+``wxmp_control_``. Needs the extra ``prometheus``.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from wxmp.errors import ConfigError
+from wxmp.events import (
+    BroadcastFinished,
+    CallFinished,
+    CallRetried,
+    CallStarted,
+    LateAnswer,
+    PayEvent,
+    PushAnswered,
+    PushFinished,
+    TokenEvent,
+)
+from wxmp.integrations._labels import MOST_CODES, MOST_ENDPOINTS, SECONDS, Capped, error_code
+
+try:
+    from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+except ModuleNotFoundError as _error:
+    if _error.name is None or _error.name.partition(".")[0] != "prometheus_client":
+        raise
+    _message = 'wxmp.integrations.prometheus needs prometheus-client: pip install "wxmp-sdk[prometheus]"'
+    raise ModuleNotFoundError(_message, name=_error.name) from None
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prometheus_client import CollectorRegistry
+
+    from wxmp.events import Event
+
+__all__ = ["PrometheusHook"]
+
+_ACCOUNT: Final = ("service", "appid", "mchid")
+_CALL: Final = (*_ACCOUNT, "endpoint")
+_TOKEN: Final = ("appid", "channel")
+
+
+class PrometheusHook:
+    """Counts what happens, for Prometheus. Pass it as ``on_event=`` and ``observer=``.
+
+    Args:
+        registry: Where the metrics go; the default registry of ``prometheus_client`` if absent.
+        buckets: Upper bounds of the histograms of calls and pushes, in seconds.
+
+    Raises:
+        ConfigError: There is one already for this registry.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None, *, buckets: Sequence[float] = SECONDS) -> None:
+        registry = REGISTRY if registry is None else registry
+        self._endpoint = Capped(MOST_ENDPOINTS)
+        self._code = Capped(MOST_CODES)
+
+        def counter(name: str, text: str, labels: Sequence[str]) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def histogram(name: str, text: str, labels: Sequence[str]) -> Histogram:
+            return Histogram(name, text, labels, registry=registry, buckets=buckets)
+
+        def newest(name: str, text: str, labels: Sequence[str]) -> Gauge:
+            # Of several processes with a token the one that has heard last knows best.
+            return Gauge(name, text, labels, registry=registry, multiprocess_mode="mostrecent")
+
+        try:
+            self._calls = counter("wxmp_calls_total", "Calls that have ended.", (*_CALL, "outcome"))
+        except ValueError:
+            raise ConfigError(
+                "this registry has the metrics already: make one PrometheusHook and pass it everywhere",
+                field="registry",
+            ) from None
+        self._call_seconds = histogram("wxmp_call_seconds", "Seconds of a call, retries and waits included.", _CALL)
+        self._call_errors = counter(
+            "wxmp_call_errors_total", "Failed calls by the platform's code, or the error.", (*_CALL, "code")
+        )
+        self._retries = counter("wxmp_call_retries_total", "Attempts that were repeated.", (*_CALL, "code"))
+        self._requests = counter("wxmp_call_requests_total", "HTTP requests that calls have sent.", _CALL)
+        self._in_flight = Gauge(
+            "wxmp_calls_in_flight", "Calls under way.", _ACCOUNT, registry=registry, multiprocess_mode="livesum"
+        )
+        self._token_wait = histogram(
+            "wxmp_token_wait_seconds", "Seconds for which a call waited for a token.", _ACCOUNT
+        )
+        self._refreshes = counter("wxmp_token_refreshes_total", "Tokens fetched by this process.", (*_TOKEN, "reason"))
+        self._refresh_failures = counter(
+            "wxmp_token_refresh_failures_total", "Token requests that failed.", (*_TOKEN, "code")
+        )
+        self._refresh_seconds = histogram("wxmp_token_refresh_seconds", "Seconds of a token request.", _TOKEN)
+        self._deaths = counter(
+            "wxmp_token_deaths_total", "Tokens that the platform refused before their end.", (*_TOKEN, "code")
+        )
+        self._duels = counter(
+            "wxmp_token_duels_total", "Times that replacing was paused: another system refreshes this AppID.", _TOKEN
+        )
+        self._token_events = counter("wxmp_token_events_total", "All state changes of tokens.", (*_TOKEN, "event"))
+        self._token_end = newest(
+            "wxmp_token_expires_timestamp_seconds", "When the current token ends, in Unix time.", _TOKEN
+        )
+        self._token_birth = newest(
+            "wxmp_token_refreshed_timestamp_seconds", "When this service last fetched a token, in Unix time.", _TOKEN
+        )
+        self._store_up = newest("wxmp_token_store_up", "Whether the token store answered the last time.", _TOKEN)
+        self._pushes = counter(
+            "wxmp_pushes_total", "Pushes and notices that were handled.", (*_ACCOUNT, "kind", "outcome")
+        )
+        self._push_seconds = histogram("wxmp_push_seconds", "Seconds of a handler.", (*_ACCOUNT, "kind"))
+        self._push_answers = counter(
+            "wxmp_push_answers_total", "Requests of the platform that were answered.", (*_ACCOUNT, "status")
+        )
+        self._answer_seconds = histogram(
+            "wxmp_push_answer_seconds", "Seconds until the answer; the platform hangs up after 5.", _ACCOUNT
+        )
+        self._late = counter(
+            "wxmp_late_answers_total", "Answers that came too late for a connection.", ("appid", "outcome")
+        )
+        self._pay_events = counter("wxmp_pay_events_total", "State changes of a pay client.", ("mchid", "event"))
+        self._broadcasts = counter("wxmp_broadcasts_total", "Bulk sends that have ended.", ("appid", "outcome"))
+        self._messages = counter(
+            "wxmp_broadcast_messages_total", "Recipients of bulk sends that have ended.", ("appid", "outcome")
+        )
+        self._routes: dict[type[Event], Callable[..., None]] = {
+            CallStarted: self._started,
+            CallRetried: self._retried,
+            CallFinished: self._finished,
+            TokenEvent: self._token,
+            PushFinished: self._pushed,
+            PushAnswered: self._answered,
+            LateAnswer: lambda event: self._late.labels(event.appid, event.outcome).inc(),
+            PayEvent: lambda event: self._pay_events.labels(event.mchid, event.name).inc(),
+            BroadcastFinished: self._broadcast,
+        }
+
+    def __call__(self, event: Event) -> None:
+        """Count an event; the hook itself."""
+        route = self._routes.get(type(event))
+        if route is not None:
+            route(event)
+
+    def __repr__(self) -> str:
+        return "PrometheusHook()"
+
+    def _started(self, event: CallStarted) -> None:
+        self._in_flight.labels(event.service, event.appid, event.mchid).inc()
+
+    def _retried(self, event: CallRetried) -> None:
+        endpoint = self._endpoint(event.endpoint)
+        code = self._code(error_code(event, event.reason))
+        self._retries.labels(event.service, event.appid, event.mchid, endpoint, code).inc()
+
+    def _finished(self, event: CallFinished) -> None:
+        account = (event.service, event.appid, event.mchid)
+        call = (*account, self._endpoint(event.endpoint))
+        self._in_flight.labels(*account).dec()
+        self._calls.labels(*call, event.outcome).inc()
+        self._call_seconds.labels(*call).observe(event.elapsed)
+        if event.attempts:
+            self._requests.labels(*call).inc(event.attempts)
+        if event.waited:
+            self._token_wait.labels(*account).observe(event.waited)
+        if event.outcome not in ("ok", "cancelled"):
+            self._call_errors.labels(*call, self._code(error_code(event, event.outcome))).inc()
+
+    def _token(self, event: TokenEvent) -> None:
+        token = (event.appid, event.channel)
+        self._token_events.labels(*token, event.name).inc()
+        if event.name in ("refreshed", "adopted", "seeded") and event.seconds is not None:
+            self._token_end.labels(*token).set(time.time() + event.seconds)
+        code = str(event.code) if event.code is not None else event.reason
+        match event.name:
+            case "refreshed":
+                self._token_birth.labels(*token).set(time.time())
+                self._refreshes.labels(*token, event.reason).inc()
+                self._refresh_seconds.labels(*token).observe(event.elapsed or 0.0)
+            case "refresh_failed":
+                self._refresh_failures.labels(*token, self._code(code)).inc()
+            case "dead_reported":
+                self._deaths.labels(*token, self._code(code)).inc()
+            case "budget_exhausted":
+                self._duels.labels(*token).inc()
+            case "store_down" | "store_up":
+                self._store_up.labels(*token).set(event.name == "store_up")
+            case _:
+                pass
+
+    def _pushed(self, event: PushFinished) -> None:
+        push = (event.service, event.appid, event.mchid, event.kind)
+        self._pushes.labels(*push, event.outcome).inc()
+        self._push_seconds.labels(*push).observe(event.elapsed)
+
+    def _answered(self, event: PushAnswered) -> None:
+        account = (event.service, event.appid, event.mchid)
+        self._push_answers.labels(*account, "cut" if event.status is None else str(event.status)).inc()
+        self._answer_seconds.labels(*account).observe(event.elapsed)
+
+    def _broadcast(self, event: BroadcastFinished) -> None:
+        self._broadcasts.labels(event.appid, event.outcome).inc()
+        for outcome, count in event.outcomes.items():
+            self._messages.labels(event.appid, outcome).inc(count)
