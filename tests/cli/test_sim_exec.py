@@ -123,7 +123,7 @@ def test_simulator_that_cannot_start_runs_nothing(wrong, tmp_path):
     """When the options cannot work, the command is not run."""
     made = tmp_path / "made"
     done = run(*wrong, "--", "touch", str(made))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("The simulator cannot start: ")
     assert not made.exists()
 

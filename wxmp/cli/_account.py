@@ -10,12 +10,13 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
 from cyclopts import Parameter
 
+from wxmp.cli._console import DONE, FAILED, FINDINGS, INTERRUPTED, USAGE_ERROR, tell
 from wxmp.client import Client
 from wxmp.errors import ConfigError, WxmpError
 
@@ -26,17 +27,6 @@ if TYPE_CHECKING:
     from wxmp.retry import RetryPolicy
 
 __all__ = ["DONE", "FAILED", "FINDINGS", "INTERRUPTED", "USAGE_ERROR", "AccountOptions", "ending"]
-
-#: It is done.
-DONE: Final = 0
-#: The platform, the network or a store failed: the message says which, and whether to try again.
-FAILED: Final = 1
-#: The arguments, the environment or a file cannot work; nothing was done.
-USAGE_ERROR: Final = 2
-#: It is done, and there is something to look at: a difference, a problem, somebody who was refused.
-FINDINGS: Final = 3
-#: Plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM.
-INTERRUPTED: Final = 128
 
 
 @Parameter(name="*")
@@ -117,12 +107,14 @@ def ending() -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:
+        raise  # nobody reads any more: that is no error, and ends the program quietly
     except (ConfigError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        tell(str(error))
         raise SystemExit(USAGE_ERROR) from None
     except WxmpError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(str(error))
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
+        tell("Interrupted.")
         raise SystemExit(INTERRUPTED + 2) from None

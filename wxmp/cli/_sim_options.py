@@ -6,7 +6,6 @@ import base64
 import errno
 import hashlib
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import attrs
 from cyclopts import Parameter
 
 from wxmp.cli import INSTALL_HINT, missing_extra
+from wxmp.cli._console import FAILED, USAGE_ERROR, set_up_logging
 from wxmp.simulator import AddressCheckError, Clock, Policy, Simulator, World, WorldError
 from wxmp.simulator.callbacks import CallbackSettings, check_settings
 from wxmp.simulator.scenario import Scenario, build, clock_of, load, policy_changes
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
-__all__ = ["KEY_VARIABLE", "TOKEN_VARIABLE", "USAGE_ERROR", "Session", "SimOptions", "Target", "connect", "running"]
+__all__ = ["KEY_VARIABLE", "TOKEN_VARIABLE", "Session", "SimOptions", "Target", "connect", "running"]
 
-USAGE_ERROR: Final = 2
 TOKEN_VARIABLE: Final = "WXMP_CALLBACK_TOKEN"  # noqa: S105  (a name, not a token)
 KEY_VARIABLE: Final = "WXMP_ENCODING_AES_KEY"
 RETRY_SECONDS: Final = 0.3
@@ -183,8 +182,7 @@ def running(options: SimOptions) -> Iterator[Session]:
     Raises:
         SystemExit: It cannot start, or the state cannot be written; one sentence says why.
     """
-    # Warnings go to standard error; what a script reads stands alone on standard output.
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    set_up_logging()
     with telling(options):
         session = prepare(options)
         session.simulator.start()
@@ -209,16 +207,19 @@ def telling(options: SimOptions) -> Iterator[None]:
             raise
         sys.stderr.write(f"{INSTALL_HINT}\n")
         raise SystemExit(USAGE_ERROR) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             reason = f"port {options.port} of {options.host} is taken, perhaps by another one; see --port"
         else:
             reason = str(error)
         sys.stderr.write(f"The simulator cannot start: {reason}\n")
-        raise SystemExit(1) from None
+        # A file that is not there is the fault of an option.
+        raise SystemExit(USAGE_ERROR if error.filename is not None else FAILED) from None
     except ValueError as error:
         sys.stderr.write(f"The simulator cannot start: {error}\n")
-        raise SystemExit(1) from None
+        raise SystemExit(USAGE_ERROR) from None
 
 
 def prepare(options: SimOptions) -> Session:
@@ -357,7 +358,7 @@ def save(world: World, path: Path) -> None:
             with suppress(OSError):
                 Path(name).unlink()
         sys.stderr.write(f"The state cannot be written: {error}\n")
-        raise SystemExit(1) from None
+        raise SystemExit(FAILED) from None
 
 
 def connect(session: Session, stop: threading.Event, seconds: float) -> bool:

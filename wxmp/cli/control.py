@@ -22,6 +22,7 @@ from cyclopts import App, Parameter
 
 from wxmp._asgi import send_answer
 from wxmp.cli import missing_extra
+from wxmp.cli._console import FAILED, USAGE_ERROR, set_up_logging
 from wxmp.cli._control_config import key_entry, read_config
 from wxmp.control.keys import PER_MINUTE, ControlKey
 from wxmp.control.server import ControlServer
@@ -43,7 +44,6 @@ __all__ = ["app", "check", "key", "serve"]
 logger: logging.Logger = logging.getLogger("wxmp.control")
 
 INSTALL_HINT: Final = 'This command needs more packages: pip install "wxmp-sdk[cli,control]"\n'
-USAGE_ERROR: Final = 2
 #: Connections that wait to be accepted.
 BACKLOG: Final = 1024
 #: Services ask every half a minute: what keeps their connection saves them a handshake. In seconds.
@@ -86,8 +86,7 @@ def serve(
     overrides = {name: value for name, value in given.items() if value is not None}
     settings = settings_of(config, overrides)
     uvicorn_of_extra()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("wxmp").setLevel(logging.INFO)
+    set_up_logging(times=True)
     with telling():
         tls = load_tls(settings.server)
         made = build(settings)
@@ -110,13 +109,15 @@ def key(
         "jsapi_ticket",
         "wx_card_ticket",
     ),
-    replace: bool = True,
+    replace: Annotated[bool, Parameter(negative="--no-replace")] = True,
     status: Annotated[bool, Parameter(negative="")] = False,
     per_minute: int = PER_MINUTE,
     append: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Make a key for a service. The key is printed this once: only its hash goes into the file.
+
+    Exit codes: 0 it was made; 2 the arguments or the file cannot work: nothing was made.
 
     Args:
         name: Whose key it is; stands in the audit log and on the status page. Two keys may have one name.
@@ -166,6 +167,7 @@ def check(*, config: Path, as_json: Annotated[bool, Parameter(name="--json", neg
         config: TOML file with accounts and keys.
         as_json: Print one line of JSON instead of text.
     """
+    set_up_logging()
     settings = settings_of(config, {}, quiet=as_json)
     with telling():
         load_tls(settings.server)
@@ -188,7 +190,7 @@ def check(*, config: Path, as_json: Annotated[bool, Parameter(name="--json", neg
             sys.stdout.write(f"{appid}: {trouble or f'the store ({stores[appid].name}) answers'}\n")
         sys.stdout.write(f"{len(settings.keys)} keys\n")
     if any(troubles.values()):
-        raise SystemExit(1)
+        raise SystemExit(FAILED)
 
 
 def plain(_: type, _field: attrs.Attribute[Any], value: object) -> object:
@@ -294,7 +296,7 @@ def listen(server: ServerConfig) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             reason = f"port {server.port} of {server.host} is taken; see --port"
         sys.stderr.write(f"The control server cannot listen: {reason}\n")
-        raise SystemExit(1) from None
+        raise SystemExit(FAILED) from None
     return listening
 
 

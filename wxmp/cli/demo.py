@@ -19,6 +19,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from wxmp.cli import INSTALL_HINT, missing_extra
+from wxmp.cli._command import OneCommand
+from wxmp.cli._console import FAILED, FINDINGS, INTERRUPTED, USAGE_ERROR, set_up_logging
 from wxmp.errors import TokenStoreError
 from wxmp.simulator import Policy, Simulator, World
 from wxmp.tokens.redis import RedisTokenStore
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 
     from wxmp.simulator import Reply, Request
 
-__all__ = ["demo"]
+__all__ = ["app", "demo"]
+
+app: OneCommand = OneCommand(name="demo")
 
 #: Calls that each worker makes at once when the fleet starts cold.
 COLD_CALLS: Final = 8
@@ -69,8 +73,6 @@ SLOW, VERY_SLOW = 1.5, 3.5
 #: Longest wait for an answer of a worker, and for its end, in seconds.
 PATIENCE: Final = 60.0
 ENDING: Final = 5.0
-USAGE_ERROR: Final = 2
-INTERRUPTED: Final = 128
 
 
 class DemoError(Exception):
@@ -519,6 +521,7 @@ def new_appid() -> str:
     return f"wx{secrets.token_hex(8)}"
 
 
+@app.default
 def demo(
     *,
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_WORKERS))] = 4,
@@ -527,16 +530,20 @@ def demo(
 ) -> None:
     """Let a fleet of processes work on the simulated platform, and count its token requests.
 
-    Needs no account and no network. The exit status is 1 when something did not come out as promised.
+    Needs no account and no network.
 
     The processes share their token through files in a temporary folder, or through Redis when WXMP_TOKEN_STORE is a
     redis://, rediss:// or unix:// address; the few keys made there (wxmp:wx...) end by themselves within hours.
+
+    Exit codes: 0 all came out as promised; 1 it could not go on, or the store failed; 2 the arguments cannot work, or
+    an extra is missing; 3 something did not come out as promised; 130 and 143 it was interrupted (Ctrl-C, SIGTERM).
 
     Args:
         workers: How many processes.
         followers: How many people follow the account.
         json_line: Print one line of JSON instead of text.
     """
+    set_up_logging()
     started = time.monotonic()
     address = os.environ.get("WXMP_TOKEN_STORE", "")
     shared = address if address.partition(":")[0] in ("redis", "rediss", "unix") else ""
@@ -550,9 +557,11 @@ def demo(
             raise
         stop(INSTALL_HINT, USAGE_ERROR)
     except TokenStoreError as error:
-        stop(f"WXMP_TOKEN_STORE: the store does not answer: {error}", USAGE_ERROR)
+        stop(f"WXMP_TOKEN_STORE: the store does not answer: {error}", FAILED)
+    except BrokenPipeError:
+        raise
     except (DemoError, OSError) as error:
-        stop(f"The demo cannot go on: {error}", 1)
+        stop(f"The demo cannot go on: {error}", FAILED)
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         ended = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
         stop("Stopped.", INTERRUPTED + ended)
@@ -562,7 +571,7 @@ def demo(
     else:
         show.summary()
     if not outcome.ok:
-        raise SystemExit(1)
+        raise SystemExit(FINDINGS)
 
 
 def stop(text: str, status: int) -> NoReturn:

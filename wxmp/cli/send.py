@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-import logging
 import signal
 import sys
 import tempfile
@@ -19,8 +18,9 @@ from cyclopts import App, Parameter
 
 from wxmp.broadcast import CSVRecipients, Journal, Outcome, Pace, Progress, SQLiteJournal, from_csv
 from wxmp.broadcast.records import RunKey
+from wxmp.cli._account import DONE, FAILED, FINDINGS, USAGE_ERROR, AccountOptions
+from wxmp.cli._console import INTERRUPTED, set_up_logging
 from wxmp.cli._send_rows import Letter, RowFinder, count_lines, read_columns, read_openids, read_values
-from wxmp.client import Client
 from wxmp.errors import APIError, ConfigError, WxmpError
 
 if TYPE_CHECKING:
@@ -29,14 +29,10 @@ if TYPE_CHECKING:
 
     from wxmp.broadcast import Recipient, Run, TemplateMessage
     from wxmp.broadcast.api import Recipients
+    from wxmp.client import Client
 
 __all__ = ["app", "template"]
 
-COMPLETE: Final = 0
-STOPPED: Final = 1
-USAGE_ERROR: Final = 2
-NOT_ALL: Final = 3
-INTERRUPTED: Final = 128
 #: Seconds between two looks at the progress: on a terminal, and in a pipe.
 FRAME: Final = 0.2
 LINE: Final = 10.0
@@ -92,9 +88,9 @@ class Report:
             return INTERRUPTED + self.signal
         if self.error is not None:
             final = isinstance(self.error, ConfigError)
-            return USAGE_ERROR if final else STOPPED
+            return USAGE_ERROR if final else FAILED
         counted = self.total or self.outcomes
-        return NOT_ALL if counted.get("refused") or counted.get("unknown") else COMPLETE
+        return FINDINGS if counted.get("refused") or counted.get("unknown") else DONE
 
     def as_json(self) -> str:
         """Return one line."""
@@ -140,6 +136,7 @@ def template(
     name: str,
     *,
     template_id: str,
+    account: AccountOptions | None = None,
     to: str | None = None,
     data: Path | None = None,
     value: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
@@ -154,8 +151,7 @@ def template(
 ) -> None:
     """Send a template message to many. Started again with the same name and journal it goes on where it ended.
 
-    The account is that of WXMP_APPID, WXMP_SECRET, WXMP_TOKEN_STORE and WXMP_ENDPOINT. Ctrl-C finishes what is on its
-    way and ends; a second one ends at once. Neither loses anybody or sends twice.
+    Ctrl-C finishes what is on its way and ends; a second one ends at once. Neither loses anybody or sends twice.
 
     Exit codes: 0 everybody was sent to; 1 it stopped and can be continued (limit of the day, no connection, journal);
     2 the arguments cannot work; 3 it is complete, but some were refused or nobody knows what became of them; 130 and
@@ -164,6 +160,7 @@ def template(
     Args:
         name: Which run it is, 1 to 64 characters. Another name sends to everybody again.
         template_id: One of the account's templates.
+        account: The account.
         to: all (every follower), tag:NAME or tag:ID, or a file with one openid in a line. Absent: every row of --data.
         data: CSV file: a column openid, and one for each keyword of the template; url may be a column too. With --to,
             whoever has no row is left out. Of repeated openids the first row counts.
@@ -177,7 +174,7 @@ def template(
         dry_run: Read, build and count; send nothing and write nothing.
         as_json: Print the summary as one line of JSON.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    set_up_logging()
     try:
         check_encoding(encoding)
         table = from_csv(data, encoding=encoding) if data is not None else None
@@ -193,13 +190,16 @@ def template(
             dry_run=dry_run,
         )
         check_order(order)
-        report = asyncio.run(carry_out(order))
+        client = (account if account is not None else AccountOptions()).client()
+        report = asyncio.run(carry_out(order, client))
+    except BrokenPipeError:
+        raise  # nobody reads any more: that is no error of a file
     except (ConfigError, OSError) as error:  # also a file that may not be read
         sys.stderr.write(f"{error}\n")
         raise SystemExit(USAGE_ERROR) from None
     except WxmpError as error:
         sys.stderr.write(f"Nothing was sent: {error}\n")
-        raise SystemExit(STOPPED) from None
+        raise SystemExit(FAILED) from None
     sys.stdout.write(f"{report.as_json()}\n" if as_json else report.as_text())
     if report.error is not None:
         sys.stderr.write(f"{report.error}\n")
@@ -245,7 +245,7 @@ def check_order(order: Order) -> None:
         raise ConfigError(f"to: {order.to} is none of all, tag:NAME, tag:ID, and no file", field="to")
 
 
-async def carry_out(order: Order) -> Report:
+async def carry_out(order: Order, client: Client) -> Report:
     """Send, and return what became of it.
 
     Raises:
@@ -255,7 +255,7 @@ async def carry_out(order: Order) -> Report:
     with ExitStack() as stack:
         stopper = stack.enter_context(Stopper())
         try:
-            async with Client.from_env() as client:
+            async with client:
                 recipients, total = await find_recipients(client, order)
                 build = make_build(order, stack)
                 async with open_journal(order) as journal:

@@ -10,10 +10,12 @@ import threading
 import webbrowser
 from typing import TYPE_CHECKING, Annotated, Final
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
+from wxmp.cli._command import OneCommand
+from wxmp.cli._console import FAILED, USAGE_ERROR
 from wxmp.cli._sim_exec import run_child
-from wxmp.cli._sim_options import KEY_VARIABLE, TOKEN_VARIABLE, USAGE_ERROR, SimOptions, Target, connect, running
+from wxmp.cli._sim_options import KEY_VARIABLE, TOKEN_VARIABLE, SimOptions, Target, connect, running
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -26,7 +28,7 @@ SHOWN_OPENIDS: Final = 5
 # Signals are noticed by the main thread between two waits; on Windows a wait without an end would never notice.
 POLL_SECONDS: Final = 0.5
 
-app: App = App(name="sim", help="Run the simulated WeChat platform (本地模拟微信平台).")
+app: OneCommand = OneCommand(name="sim")
 
 
 @app.default
@@ -36,7 +38,10 @@ def sim(
     open_page: Annotated[bool, Parameter(name="--open", negative="")] = False,
     json_line: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
-    """Run the simulated platform until Ctrl-C.
+    """Run the simulated WeChat platform (本地模拟微信平台) until Ctrl-C.
+
+    Exit codes: 0 it was told to end (Ctrl-C, SIGTERM); 1 it could not listen, the state could not be written, or your
+    server did not pass the check; 2 the options or a file cannot work.
 
     Args:
         options: The world and its server.
@@ -55,7 +60,7 @@ def sim(
             announce(session, options, as_json=json_line)
             if session.target is not None:
                 if not connect(session, stop, options.callback_wait):
-                    raise SystemExit(1)
+                    raise SystemExit(FAILED)
                 if not stop.is_set():
                     tell_of_callback(session.target, as_json=json_line)
             if open_page:
@@ -79,6 +84,9 @@ def sim_exec(
 
     The command finds the platform in WXMP_ENDPOINT, WXMP_APPID and WXMP_SECRET. With pushes to it, WXMP_CALLBACK_TOKEN
     and WXMP_ENCODING_AES_KEY are set as well. Write -- before it: wxmp sim exec --seed 7 -- pytest -q
+
+    Exit codes: those of the command; 126 it cannot be run; 127 it was not found; 128 and the number of the signal that
+    ended it; 1 and 2 as wxmp sim, before it was run.
 
     Args:
         command: The command and its arguments.

@@ -10,6 +10,7 @@ import math
 import re
 import socket
 import struct
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote
 
@@ -173,6 +174,10 @@ class PlatformApp:
         headers = [
             (b"content-type", reply.content_type.encode("latin-1")),
             (b"content-length", str(length).encode()),
+            (
+                b"date",
+                formatdate(self._world.clock.source_now() + self._world.policy.date_header_ahead, usegmt=True).encode(),
+            ),
             *((name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in reply.headers),
         ]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -108,7 +108,7 @@ class Fault:
     """One rule. Empty conditions match everything; ``path`` and the other names are glob patterns.
 
     Attributes:
-        effect: What goes wrong; see :func:`effects`.
+        effect: What goes wrong; one of the names in ``effects``.
         enabled: Whether the rule takes part at all; a rule switched off does not count requests either.
         host: ``"api"``, ``"mp"``, ``"open"`` or ``"mch"``; of a request to the bare address, the endpoint's own host.
         method: HTTP verb.

@@ -144,7 +144,7 @@ class Phone:
     def pay(
         self, what: str | Mapping[str, object] | None = None, how: How = "confirm", password: str | None = None
     ) -> PayResult | None:
-        """Pay an order of a merchant (微信支付), or take a transfer; see :func:`wxmp.simulator.pay.pad.pay`.
+        """Pay an order of a merchant (微信支付), or take a transfer.
 
         Args:
             what: A ``prepay_id``, the parameters of the page's payment call (their ``paySign`` is checked first), a
@@ -169,7 +169,7 @@ class Phone:
         """Send a message of any kind, with the platform's own field names; fields left out get made-up values.
 
         Args:
-            kind: One of :data:`SENDABLE`.
+            kind: One of ``SENDABLE``.
             fields: Such as ``Content="你好"`` or ``MediaId="m1"``.
         """
         if kind not in SENDABLE:

@@ -205,6 +205,7 @@ class Policy:
     sns_content_type: str = "text/plain"  # [F] the OAuth answers are labelled so
     binary_error_content_type: str = "application/json; encoding=utf-8"  # [F] "encoding", not "charset"
     rid_life: float = 7 * DAY  # [K]
+    date_header_ahead: float = 0.0  # [S] seconds the Date of answers is ahead of this machine: a caller's wrong clock
     trust_client_ip_header: bool = True  # [S] X-Client-IP stands for the caller's address; loopback has only one
 
     # --- access tokens ----------------------------------------------------------------------------------------

@@ -316,8 +316,8 @@ class Sandbox:
             target: An ASGI application, or something that makes one of itself (a ``Webhook``): called in this process
                 and in the test's own event loop, without sockets. Or an address on this machine: sent over HTTP.
             path: Where the application expects pushes.
-            token: The Token (令牌); :attr:`callback_token` if absent.
-            encoding_aes_key: The EncodingAESKey (消息加解密密钥); :attr:`encoding_aes_key` if absent.
+            token: The Token (令牌); ``callback_token`` if absent.
+            encoding_aes_key: The EncodingAESKey (消息加解密密钥); ``encoding_aes_key`` if absent.
             mode: ``"safe"`` (安全模式), ``"compatible"`` (兼容模式) or ``"plain"`` (明文模式).
             format: ``"xml"`` or ``"json"``.
             appid: The account; ``None`` means the default one.

@@ -386,10 +386,16 @@ def make_server(
     world: World, courier: Courier, allowed_hosts: Iterable[str], on_start: Callable[[], None]
 ) -> StoppableServer:
     """Build the server of a world. Starlette and uvicorn are loaded here and not before."""
-    import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+    try:
+        import uvicorn
+        from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    from wxmp.simulator.app import Connections, build_app
+        from wxmp.simulator.app import Connections, build_app
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn"):
+            raise
+        message = 'the simulator needs more packages: pip install "wxmp-sdk[simulator]"'
+        raise ModuleNotFoundError(message, name=error.name) from None
 
     connections = Connections()
 
@@ -445,6 +451,7 @@ def make_server(
         access_log=False,
         log_config=None,
         server_header=False,
+        date_header=False,  # the platform's answers bring their own
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )

@@ -280,7 +280,7 @@ class World:
         Args:
             mchid: Merchant number, 8 to 10 digits; made up from the seed when ``None``.
             appid: The account it collects for; ``None`` means the default one.
-            options: Keys, names and so on: see :class:`~wxmp.simulator.pay.ledger.MerchantOptions`.
+            options: Keys, names and so on: see ``wxmp.simulator.pay.ledger.MerchantOptions``.
         """
         return ledger.add_merchant(self, mchid, appid, **options)
 
@@ -383,7 +383,7 @@ class World:
         return self.quotas.counter(account, path, now)
 
     def spend(self, account: Account, path: str, now: float) -> None:
-        """Count one call against the quotas of a path; used up is a :class:`Refusal` (45009, 45011)."""
+        """Count one call against the quotas of a path; used up is a refusal (45009, 45011)."""
         self.quotas.spend(account, path, now)
 
     def spend_month(self, account: Account, what: str, limit: int, now: float) -> bool:
@@ -569,7 +569,7 @@ class World:
     # --- requests ---------------------------------------------------------------------------------------------
 
     def handle(self, request: Request) -> Reply:
-        """Answer one request. This is the whole platform; its steps stand in :mod:`wxmp.simulator.gateway`."""
+        """Answer one request. This is the whole platform; its steps stand in ``wxmp.simulator.gateway``."""
         with self.lock:
             return self.gateway.handle(request)
 

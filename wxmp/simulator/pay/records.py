@@ -196,14 +196,14 @@ class Merchant:
 
     @property
     def certificate(self) -> str:
-        """The merchant API certificate (商户 API 证书), PEM; its serial is :attr:`serial`."""
+        """The merchant API certificate (商户 API 证书), PEM; its serial is ``serial``."""
         from wxmp.simulator.pay import keys
 
         return keys.merchant_certificate(self)
 
     @property
     def platform_public_key(self) -> str:
-        """The WeChat Pay public key (微信支付公钥), PEM; its id is :attr:`public_key_id`."""
+        """The WeChat Pay public key (微信支付公钥), PEM; its id is ``public_key_id``."""
         from wxmp.simulator.pay import keys
 
         return keys.public_pem(self.public_key_label)
