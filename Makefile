@@ -7,16 +7,21 @@ PYTEST_ARGS ?=
 WECHATPY_NEXT := 2.0.0a26
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test browser check bench format docs-tables clean
+.PHONY: help demo quick test browser check bench format docs docs-tables package package-test package-full clean
 
 help:
 	@echo "make demo    start the simulator and run the main job against it"
+	@echo "make quick   the fast tests, or those of PYTEST_ARGS=..., without coverage"
 	@echo "make test    all tests, with a real Redis, several processes and branch coverage"
 	@echo "make browser install a Chromium for the tests of the simulator's page, which are left out without one"
 	@echo "make check   formatting, lint, types (mypy --strict, pyright)"
 	@echo "make format  write formatting and what lint can repair"
+	@echo "make docs    the documentation site, English and Chinese, in .site"
 	@echo "make docs-tables  write the pages of docs/ that repeat tables of the code"
 	@echo "make bench   every figure of the README, measured side by side with its peers"
+	@echo "make package  wheel and source archive in dist/, built reproducibly and checked"
+	@echo "make package-test  the wheel without the sources: each extra alone, and tests with the lowest dependencies"
+	@echo "make package-full  the same with all tests, the newest dependencies and every Python at hand; before a release"
 	@echo "make clean   remove everything that the commands above have made"
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -36,6 +41,12 @@ $(VENV)/.bench: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.user
+	@echo "installing what the documentation site needs"
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs --editable ".[cli,simulator,fastapi,aiohttp,taskiq,opentelemetry,prometheus]"
+	@touch $@
+
 # Other SDKs, which judge the simulator: an environment of their own, because ours is none of their business.
 $(VENV)/.peers: constraints-peers.txt Makefile | $(VENV)/.user
 	@test -x $(VENV)/peers/bin/python || $(PYTHON) -m venv $(VENV)/peers
@@ -44,8 +55,21 @@ $(VENV)/.peers: constraints-peers.txt Makefile | $(VENV)/.user
 	@$(VENV)/peers/bin/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/peers/next wechatpy==$(WECHATPY_NEXT)
 	@touch $@
 
+# What builds, checks and publishes the distribution: an environment of its own. uv makes the many small ones.
+$(VENV)/.package: .ci/tools.txt | $(VENV)/.user
+	@echo "installing what packaging needs"
+	@$(BIN)/python -m pip install --quiet --constraint .ci/tools.txt uv
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/package
+	@$(BIN)/uv pip install --quiet --python $(VENV)/package/bin/python --requirement .ci/tools.txt
+	@touch $@
+
 demo: $(VENV)/.user
 	@$(BIN)/python -m wxmp demo
+
+# What a change to a family of endpoints needs; `make test` is for the rest.
+QUICK := tests/api tests/test_public_api.py tests/test_architecture.py tests/test_project.py tests/test_wire.py
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile $(or $(PYTEST_ARGS),$(QUICK))
 
 test: $(VENV)/.dev $(VENV)/.peers
 	$(BIN)/python -m coverage erase
@@ -70,9 +94,34 @@ bench: $(VENV)/.bench
 docs-tables: $(VENV)/.user
 	$(BIN)/python docs/tables.py
 
+# A warning is an error: a link to nowhere, a name that nobody defines, a page that no table of contents lists.
+SITE := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto --conf-dir docs
+docs: $(VENV)/.docs
+	@rm -rf .site
+	$(SITE) --doctree-dir .site/.cache/en docs .site
+	$(SITE) --doctree-dir .site/.cache/zh --tag zh docs/zh .site/zh
+	@rm -rf .site/.cache
+	@echo "open .site/index.html, or .site/zh/index.html"
+
+DISTRIBUTION := $(VENV)/package/bin/python .ci/distribution.py
+package: $(VENV)/.package
+	$(DISTRIBUTION) build
+	$(DISTRIBUTION) check
+
+package-test: package
+	$(DISTRIBUTION) extras
+	$(DISTRIBUTION) wheel --dependencies lowest
+
+package-full: package-test
+	$(DISTRIBUTION) wheel --dependencies lowest --all
+	$(DISTRIBUTION) wheel --dependencies newest --all
+	$(DISTRIBUTION) wheel --dependencies newest --all --python others
+	$(DISTRIBUTION) sbom
+	$(VENV)/package/bin/shellcheck .ci/run .ci/publish
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .demo dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .demo dist .site

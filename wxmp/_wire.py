@@ -45,8 +45,9 @@ Payload = dict[str, object]
 WIRE_NAME: Final = "wxmp.wire"
 #: The attribute that takes the fields which a record does not know.
 EXTRA: Final = "extra"
-#: The key under which a reader finds them. A wire field named "extra" is an unknown field like any other.
-EXTRA_KEY: Final = "\0extra"
+#: The key under which a reader finds them. A wire field named "extra" is an unknown field like any other; and cattrs
+#: before 26.2 writes the key into source code as it is, so no NUL, quote or backslash.
+EXTRA_KEY: Final = "\x7fextra"
 #: The payload is not acceptable, in the platform's numbers.
 UNREADABLE_PAYLOAD: Final = 47001
 #: Bits. Python writes no number of more than 4300 digits.
