@@ -1,4 +1,4 @@
-"""``docs/endpoints.md`` is what the code says, and has a line for every endpoint."""
+"""The pages that ``docs/tables.py`` writes are what the code says, in both languages, with a line for everything."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import pytest
 from tests.api.facts import FACTS, PUBLIC
 from tests.api.test_every_endpoint import KEYED
 from wxmp import Client
+from wxmp.errcodes import CODES
+from wxmp.pay._codes import CODES as PAY_CODES
+from wxmp.simulator.fidelity import FIDELITY
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -30,7 +33,8 @@ def tables() -> Any:
 
 def test_every_page_is_what_the_code_says(tables: Any) -> None:
     """Each written page is what ``make docs-tables`` would write now."""
-    assert {"endpoints.md", "simulator-coverage.md"} == set(tables.PAGES)
+    names = {"endpoints.md", "errors.md", "simulator-coverage.md"}
+    assert names | {f"zh/{name}" for name in names} == set(tables.PAGES)
     for name, page in tables.PAGES.items():
         assert (DOCS / name).read_text(encoding="utf-8") == page(), f"{name} is behind: make docs-tables"
 
@@ -46,6 +50,24 @@ def test_every_endpoint_has_its_line(tables: Any) -> None:
         assert re.search(r"[\u4e00-\u9fff]", title), call
         assert endpoint.startswith(f"`{FACTS[call].line}"), call
     assert len(re.findall(r"^\| `", page, re.MULTILINE)) == len(FACTS)
+
+
+def test_every_code_has_its_line(tables: Any) -> None:
+    """Each catalogue has one line for each return code, and the Chinese one an advice wherever the code has one."""
+    for page in (tables.errors_page(), tables.errors_page(tables.CHINESE)):
+        lines = re.findall(r'^\| <a id="(-?\d+)"></a>.*\| ([^|]*) \|$', page, re.MULTILINE)
+        assert {int(number): advice != "" for number, advice in lines} == {
+            code: entry.advice != "" for code, entry in CODES.items() if code
+        }
+
+
+def test_nothing_is_translated_that_is_gone(tables: Any) -> None:
+    """The Chinese texts belong to what there is."""
+    words = tables.WORDS
+    assert set(words["errcodes"]) == {str(code) for code in CODES if code}
+    assert set(words["paycodes"]) == {entry.code for entry in PAY_CODES.values()}
+    assert set(words["simulated"]) == set(FIDELITY)
+    assert set(words["groups"]) == {str(first) for first, *_ in tables.GROUPS}
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
