@@ -44,7 +44,14 @@ class PeerError(Exception):
 class Peer:
     """A program of the peers' interpreter; calling it calls a method there and returns the result as JSON has it."""
 
-    def __init__(self, script: str, *args: str, environment: dict[str, str], path: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self,
+        script: str,
+        *args: str,
+        environment: dict[str, str],
+        path: tuple[Path, ...] = (),
+        patience: float = ANSWER_SECONDS,
+    ) -> None:
         python = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin") / "python"
         if not python.exists():
             raise RuntimeError(
@@ -57,6 +64,7 @@ class Peer:
         if path:
             wanted["PYTHONPATH"] = os.pathsep.join(map(str, path))
         self.calls = 0
+        self._patience = patience
         self._log: list[str] = []
         self._process = subprocess.Popen(
             [python, str(HERE / script), *args],
@@ -82,7 +90,7 @@ class Peer:
     def _answer(self) -> Any:
         assert self._process.stdout is not None
         # A peer that hangs must not hang the test: the pipe ends with the process.
-        watch = threading.Timer(ANSWER_SECONDS, self._process.kill)
+        watch = threading.Timer(self._patience, self._process.kill)
         watch.start()
         try:
             line = self._process.stdout.readline()
