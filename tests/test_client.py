@@ -483,6 +483,29 @@ def test_from_env_takes_one_secret(tmp_path: Path) -> None:
         Client.from_env(environ=variables)
 
 
+def test_from_env_reads_the_channel() -> None:
+    """WXMP_TOKEN_CHANNEL chooses the channel, an argument beats it, and any other word is refused by its name."""
+    variables = {"WXMP_APPID": "wx1", "WXMP_SECRET": "one", "WXMP_TOKEN_CHANNEL": "plain"}
+    assert "plain" in repr(Client.from_env(environ=variables))
+    assert "stable" in repr(Client.from_env(environ=variables, token_channel="stable"))
+    with pytest.raises(ConfigError, match="WXMP_TOKEN_CHANNEL"):
+        Client.from_env(environ=variables | {"WXMP_TOKEN_CHANNEL": "new"})
+
+
+async def test_from_env_takes_what_the_client_takes(simulator: Simulator) -> None:
+    """A store that is passed in is used and not closed; the other settings reach the client."""
+    store = MemoryTokenStore()
+    account = simulator.account
+    variables = {"WXMP_APPID": account.appid, "WXMP_SECRET": account.secret, "WXMP_ENDPOINT": simulator.url}
+    variables["WXMP_TOKEN_STORE"] = "no store at all"
+    policy = TokenPolicy(check_interval=1.0)
+    async with Client.from_env(environ=variables, token_store=store, token_policy=policy, timeout=3) as client:
+        token = await client.token()
+        assert client._policy is policy
+    async with Client.from_env(environ=variables, token_store=store) as client:
+        assert await client.token() == token
+
+
 async def test_policy_reaches_the_keeper() -> None:
     """A token that lives 10 s is renewed in the background as its policy says."""
     policy = Policy(token_life=10, token_overlap=4.0)

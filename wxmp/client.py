@@ -175,29 +175,39 @@ class Client:
         prefix: str = "WXMP_",
         *,
         environ: Mapping[str, str] | None = None,
+        token_store: TokenStore | None = None,
+        token_channel: Literal["stable", "plain"] | None = None,
+        token_policy: TokenPolicy | None = None,
+        timeout: float = CALL_TIMEOUT,
         retry: RetryPolicy | None = None,
+        http_client: object = None,
         on_event: EventHook | None = None,
     ) -> Self:
         """Make a client from the environment.
 
         Reads ``{prefix}APPID``; ``{prefix}SECRET``, or ``{prefix}SECRET_FILE`` with the path of a file that holds it;
-        ``{prefix}ENDPOINT`` (an address; production if absent) and ``{prefix}TOKEN_STORE``: ``memory:`` (the default),
-        ``file:/var/lib/app/wxmp``, or ``redis://…``, ``rediss://…``, ``unix://…``, or a control server's addresses,
-        ``control:https://…,https://…``, with its key in ``{prefix}CONTROL_KEY``; the AppSecret may then be absent. A
-        store made here is closed with the client.
+        ``{prefix}ENDPOINT`` (an address; production if absent), ``{prefix}TOKEN_CHANNEL`` (``stable`` or ``plain``),
+        and ``{prefix}TOKEN_STORE``: ``memory:`` (the default), ``file:/var/lib/app/wxmp``, or ``redis://…``,
+        ``rediss://…``, ``unix://…``, or a control server's addresses, ``control:https://…,https://…``, with its key in
+        ``{prefix}CONTROL_KEY``; the AppSecret may then be absent. A store made here is closed with the client.
 
         Args:
             prefix: What the names begin with.
             environ: The variables, instead of ``os.environ``.
-            retry: As for :class:`Client`.
-            on_event: As for :class:`Client`.
+            token_store: As for :class:`Client`, as are all below; ``{prefix}TOKEN_STORE`` is not read then.
+            token_channel: Instead of ``{prefix}TOKEN_CHANNEL``.
+            token_policy: When tokens are renewed, waited for and given up.
+            timeout: Seconds for one attempt of a call.
+            retry: When calls are repeated.
+            http_client: To be used for all requests, behind a proxy for example; it is not closed.
+            on_event: The hook.
 
         Raises:
             ConfigError: A variable is missing or cannot work; the message names it.
         """
         variables = os.environ if environ is None else environ
         appid = _from_env(variables, prefix + "APPID")
-        store = _store_from_env(variables, prefix)
+        store = token_store if token_store is not None else _store_from_env(variables, prefix)
         secret = partial(_secret_from_env, variables, prefix)
         has_secret = bool(variables.get(prefix + "SECRET") or variables.get(prefix + "SECRET_FILE"))
         if has_secret or not store.kept_elsewhere:
@@ -206,11 +216,15 @@ class Client:
             appid,
             secret if has_secret else None,
             token_store=store,
+            token_channel=token_channel or _channel_from_env(variables, prefix),
+            token_policy=token_policy,
             base_url=variables.get(prefix + "ENDPOINT") or PRODUCTION,
+            timeout=timeout,
             retry=retry,
+            http_client=http_client,
             on_event=on_event,
         )
-        client._own_store = True
+        client._own_store = token_store is None
         return client
 
     def __repr__(self) -> str:
@@ -636,6 +650,16 @@ def _secret_from_env(variables: Mapping[str, str], prefix: str) -> str:
     if not found:
         raise ConfigError(f"{file_name}: {path} is empty", field=file_name)
     return found
+
+
+def _channel_from_env(variables: Mapping[str, str], prefix: str) -> Literal["stable", "plain"]:
+    name = prefix + "TOKEN_CHANNEL"
+    value = variables.get(name) or "stable"
+    if value == "stable":
+        return "stable"
+    if value == "plain":
+        return "plain"
+    raise ConfigError(f"{name} must be stable or plain", field=name)
 
 
 def _store_from_env(variables: Mapping[str, str], prefix: str) -> TokenStore:

@@ -129,7 +129,7 @@ class Examination:
         self._pending = list(CHECKS)
         self._deadline = 0.0
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self.started = time.monotonic()
+        self.started: float = time.monotonic()
 
     async def run(self) -> None:
         """Make all checks; tell each as soon as those before it are told."""
