@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,12 +134,17 @@ def module_name(path: Path) -> str:
 
 
 SOURCES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+# Not at import: every worker of a test run collects this file, and one of them runs it.
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(SOURCES[name].read_text(encoding="utf-8"))
 
 
 def imports_of(name: str) -> Iterator[Import]:
     """Yield all imports of a module, those inside functions included."""
-    pending: list[tuple[ast.AST, bool]] = [(TREES[name], False)]
+    pending: list[tuple[ast.AST, bool]] = [(tree_of(name), False)]
     while pending:
         node, typing_only = pending.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
@@ -155,7 +161,9 @@ def imports_of(name: str) -> Iterator[Import]:
         pending += [(child, typing_only) for child in ast.iter_child_nodes(node)]
 
 
-IMPORTS = [found for name in SOURCES for found in imports_of(name)]
+@cache
+def all_imports() -> list[Import]:
+    return [found for name in SOURCES for found in imports_of(name)]
 
 
 def layer_of(name: str) -> int | None:
@@ -169,15 +177,15 @@ def layer_of(name: str) -> int | None:
 
 
 def called_names(name: str) -> set[str]:
-    return {ast.unparse(node.func) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)}
+    return {ast.unparse(node.func) for node in ast.walk(tree_of(name)) if isinstance(node, ast.Call)}
 
 
 def test_the_source_is_read() -> None:
     """The tests below look at the whole package."""
     assert len(SOURCES) > 50
-    assert Import("wxmp.client", "wxmp._caller", typing_only=False) in IMPORTS
-    assert Import("wxmp.client", "wxmp.api.menu", typing_only=True) in IMPORTS
-    assert Import("wxmp.client", "wxmp.api.menu", typing_only=False) in IMPORTS
+    assert Import("wxmp.client", "wxmp._caller", typing_only=False) in all_imports()
+    assert Import("wxmp.client", "wxmp.api.menu", typing_only=True) in all_imports()
+    assert Import("wxmp.client", "wxmp.api.menu", typing_only=False) in all_imports()
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -194,7 +202,7 @@ def test_imports_point_downward(name: str) -> None:
     assert own is not None
     wrong = [
         found.imported
-        for found in IMPORTS
+        for found in all_imports()
         if found.importer == name
         and found.imported in SOURCES
         and not found.typing_only
@@ -206,7 +214,7 @@ def test_imports_point_downward(name: str) -> None:
 
 def test_exceptions_are_needed() -> None:
     """The list of exceptions names imports that exist."""
-    assert {(found.importer, found.imported) for found in IMPORTS} >= ALLOWED
+    assert {(found.importer, found.imported) for found in all_imports()} >= ALLOWED
 
 
 def test_every_layer_is_in_use() -> None:
@@ -217,7 +225,7 @@ def test_every_layer_is_in_use() -> None:
 
 def test_one_module_speaks_http() -> None:
     """Only the transport imports httpx, and with it only the pool imports httpcore; types of them are nowhere else."""
-    users = {(found.importer, found.imported.partition(".")[0]) for found in IMPORTS}
+    users = {(found.importer, found.imported.partition(".")[0]) for found in all_imports()}
     assert {importer for importer, library in users if library == "httpx"} == {
         "wxmp._transport",
         "wxmp.simulator.deliver",  # what the platform sends
@@ -247,7 +255,9 @@ def test_one_module_speaks_http() -> None:
 )
 def test_other_libraries_have_one_home(library: str, homes: set[str]) -> None:
     """What a library does for us, one module does; changing it touches one file."""
-    users = {found.importer for found in IMPORTS if found.imported.split(".")[0] == library and not found.typing_only}
+    users = {
+        found.importer for found in all_imports() if found.imported.split(".")[0] == library and not found.typing_only
+    }
     assert users <= homes
 
 
@@ -255,7 +265,7 @@ def test_simulator_stands_apart() -> None:
     """The simulator imports nothing of the SDK but the table of codes: a shared mistake would hide itself."""
     outside = {
         found.imported
-        for found in IMPORTS
+        for found in all_imports()
         if found.importer.startswith("wxmp.simulator")
         and found.imported.startswith("wxmp")
         and not found.imported.startswith("wxmp.simulator")
@@ -265,7 +275,7 @@ def test_simulator_stands_apart() -> None:
 
 def test_sdk_does_not_need_the_simulator() -> None:
     """Only the command line and the pytest plugin know that there is a simulator."""
-    users = {found.importer for found in IMPORTS if found.imported.startswith("wxmp.simulator")}
+    users = {found.importer for found in all_imports() if found.imported.startswith("wxmp.simulator")}
     users = {name for name in users if not name.startswith("wxmp.simulator")}
     assert {name for name in users if not name.startswith("wxmp.cli.") and name not in PLUGIN} == set()
 
@@ -282,7 +292,7 @@ def test_no_module_for_odds_and_ends(name: str) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_nothing_executes_data(name: str) -> None:
     """No pickle, marshal, shelve, eval, exec or yaml.load: data is never code."""
-    imported = {found.imported.partition(".")[0] for found in IMPORTS if found.importer == name}
+    imported = {found.imported.partition(".")[0] for found in all_imports() if found.importer == name}
     assert imported & {"pickle", "marshal", "shelve", "dill", "cloudpickle"} == set()
     forbidden = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "pickle.loads"}
     forbidden |= {"yaml.safe_load", "yaml.full_load", "yaml.unsafe_load", "yaml.load_all"}
@@ -291,9 +301,9 @@ def test_nothing_executes_data(name: str) -> None:
 
 def test_random_is_for_jitter_only() -> None:
     """What must not be guessed comes from secrets; random is used where its only job is to spread waits."""
-    users = {found.importer for found in IMPORTS if found.imported.partition(".")[0] in ("random", "uuid")}
+    users = {found.importer for found in all_imports() if found.imported.partition(".")[0] in ("random", "uuid")}
     assert users <= MAY_USE_RANDOM
-    makers = {found.importer for found in IMPORTS if found.imported == "secrets"}
+    makers = {found.importer for found in all_imports() if found.imported == "secrets"}
     assert users & makers == set()
 
 
@@ -303,7 +313,7 @@ def test_random_is_for_jitter_only() -> None:
 )
 def test_nothing_depends_on_assert(name: str) -> None:
     """``python -O`` takes no check away."""
-    assert [node.lineno for node in ast.walk(TREES[name]) if isinstance(node, ast.Assert)] == []
+    assert [node.lineno for node in ast.walk(tree_of(name)) if isinstance(node, ast.Assert)] == []
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if not name.startswith(("wxmp.cli", "wxmp.__main__"))])
@@ -315,14 +325,14 @@ def test_library_does_not_print(name: str) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_annotations_cost_nothing(name: str) -> None:
     """Every module with functions or classes postpones its annotations."""
-    code = [n for n in ast.walk(TREES[name]) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
-    assert not code or any(found.imported == "__future__" for found in IMPORTS if found.importer == name)
+    code = [n for n in ast.walk(tree_of(name)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    assert not code or any(found.imported == "__future__" for found in all_imports() if found.importer == name)
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_loggers_belong_to_the_package(name: str) -> None:
     """Every logger is below ``wxmp``, so that a program can set one level for all."""
-    for node in ast.walk(TREES[name]):
+    for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "logging.getLogger":
             assert node.args
             assert isinstance(node.args[0], ast.Constant)
@@ -352,7 +362,7 @@ OF_TESTS = {"pytest", "pytest_asyncio"}
 
 def test_only_declared_libraries_are_imported() -> None:
     """Whatever the package imports is the standard library, a dependency, or belongs to an extra."""
-    tops = {(found.importer, found.imported.partition(".")[0]) for found in IMPORTS}
+    tops = {(found.importer, found.imported.partition(".")[0]) for found in all_imports()}
     known = DECLARED | {"wxmp"} | set(sys.stdlib_module_names)
     foreign = {(importer, library) for importer, library in tops if library not in known}
     assert {library for _, library in foreign} <= OF_TESTS

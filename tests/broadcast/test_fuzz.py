@@ -252,6 +252,7 @@ def test_thawed_after_another_took_over(starts: float, build: float, seconds: fl
     world.play([Fault(starts, "freeze", 0, seconds)])
 
 
+@pytest.mark.untraced
 @fuzz
 @given(WORLDS, faults("die", "die", "freeze", "cancel"))
 def test_processes_that_die_freeze_and_are_cancelled(world: dict[str, Any], story: list[Fault]) -> None:
@@ -259,6 +260,7 @@ def test_processes_that_die_freeze_and_are_cancelled(world: dict[str, Any], stor
     World(**world).play(story)
 
 
+@pytest.mark.untraced
 @fuzz
 @given(WORLDS, faults("die", "freeze", "lost", "hole", "refused", "-1", "45011", "45009"))
 def test_networks_and_platforms(world: dict[str, Any], story: list[Fault]) -> None:
@@ -266,6 +268,7 @@ def test_networks_and_platforms(world: dict[str, Any], story: list[Fault]) -> No
     World(**world).play(story)
 
 
+@pytest.mark.untraced
 @fuzz
 @given(WORLDS, faults("die", "freeze", "cancel", "down", "deaf", "lost", "-1", most=6))
 def test_whatever_happens(world: dict[str, Any], story: list[Fault]) -> None:
@@ -273,6 +276,7 @@ def test_whatever_happens(world: dict[str, Any], story: list[Fault]) -> None:
     World(**world).play(story)
 
 
+@pytest.mark.untraced
 @fuzz
 @given(WORLDS, faults("die", "freeze", "cancel", "down", "deaf", "lost", "-1"))
 def test_without_a_key(world: dict[str, Any], story: list[Fault]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.redis_server import RedisServer
-from wxmp.simulator import Policy, Simulator
+from wxmp.simulator import Simulator
 
 from .fleet import Fleet
 
@@ -19,14 +19,6 @@ def redis() -> Iterator[RedisServer]:
     """A Redis of this test's own, to be killed, frozen, filled and replaced."""
     with RedisServer() as server:
         yield server
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    """The platform with tokens that live 20 s; the old one overlaps 6 s."""
-    policy = Policy(token_life=20, token_overlap=6.0, stable_rotate_before=6.0)
-    with Simulator(policy=policy, seed=1) as running:
-        yield running
 
 
 @pytest.fixture

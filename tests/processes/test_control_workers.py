@@ -25,13 +25,15 @@ from wxmp.control import ControlKey
 from wxmp.simulator import Policy, Simulator
 
 from .fleet import Fleet, errors, slowest
+from .together import Place, Wave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.redis_server import RedisServer
 
-pytestmark = pytest.mark.processes
+#: The first test of a wave takes as long as its longest case.
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN, STOP_WITHIN = 30.0, 20.0
@@ -170,6 +172,34 @@ def start(fleet: Fleet, number: int) -> None:
     fleet.start(number, secret=None)
 
 
+def served(
+    place: Place,
+    replicas: int,
+    processes: int,
+    *,
+    store: str = "redis",
+    channel: str = "plain",
+    policy: Policy | None = None,
+) -> tuple[Control, Fleet]:
+    """Start replicas and processes that ask them; return when all cases of the wave have theirs."""
+    simulator = place.enter(Simulator(policy=policy, seed=1))
+    control = place.enter(Control(simulator, place.redis.url if store == "redis" else store, channel))
+    with place.starting:
+        control.serve(replicas)
+        fleet = control.fleet()
+        start(fleet, processes)
+    place.begin()
+    return control, fleet
+
+
+#: Those whose replicas come and go, and those that begin with all they need.
+killed, shaken = Wave(), Wave()
+#: The platform with tokens that live 20 s; the old one overlaps 6 s.
+SHORT_LIVES = Policy(token_life=20, token_overlap=6.0, stable_rotate_before=6.0)
+#: Seconds from one call of a process to its next.
+PACE = 0.05
+
+
 @pytest.mark.parametrize("channel", ["plain", "stable"])
 def test_a_cold_start_of_everything(control: Control, channel: str) -> None:
     """3 replicas and 6 processes x 16 callers start cold: one token request, no error."""
@@ -196,13 +226,12 @@ def test_everybody_notices_at_once(control: Control) -> None:
         assert fleet.requests == 1 + deaths
 
 
-def test_replicas_are_killed_in_turn(control: Control) -> None:
+@killed.test()
+def test_replicas_are_killed_in_turn(place: Place) -> None:
     """Each replica is killed (-9) under load and comes back, twice: no failed call, one token request in all."""
-    control.serve(3)
-    fleet = control.fleet()
-    start(fleet, 4)
+    control, fleet = served(place, 3, 4)
     fleet.all("calls", 2)
-    fleet.all("start", 0.01)
+    fleet.all("start", PACE)
     for _ in range(2):
         for replica in control.replicas:
             replica.kill()
@@ -215,13 +244,12 @@ def test_replicas_are_killed_in_turn(control: Control) -> None:
     assert fleet.requests == 1
 
 
-def test_tokens_die_while_replicas_are_killed(control: Control) -> None:
+@killed.test()
+def test_tokens_die_while_replicas_are_killed(place: Place) -> None:
     """Under the same load the platform ends the token, each time with another replica gone: one request per death."""
-    control.serve(3)
-    fleet = control.fleet()
-    start(fleet, 4)
+    control, fleet = served(place, 3, 4)
     fleet.all("calls", 2)
-    fleet.all("start", 0.01)
+    fleet.all("start", PACE)
     for number, replica in enumerate(control.replicas):
         replica.kill()
         control.simulator.kill_token("plain", how="forced")
@@ -233,82 +261,77 @@ def test_tokens_die_while_replicas_are_killed(control: Control) -> None:
     assert fleet.requests == 4
 
 
-def test_planned_refreshes_while_replicas_are_killed(simulator: Simulator, redis: RedisServer) -> None:
+@killed.test()
+def test_planned_refreshes_while_replicas_are_killed(place: Place) -> None:
     """Tokens of 20 s for 24 s, and a replica killed every other second: no failed call, no call that waits."""
-    with Control(simulator, redis.url) as control:
-        control.serve(3)
-        fleet = control.fleet()
-        start(fleet, 4)
-        fleet.all("calls", 1)
-        fleet.all("start", 0.05)
-        for turn in range(12):
-            replica = control.replicas[turn % 3]
-            replica.kill()
-            time.sleep(1.0)
-            replica.start()
-            time.sleep(0.5)
-        outcomes = fleet.all("stop")
-        assert errors(outcomes) == []
-        assert slowest(outcomes) < FLOWING
-        issued = simulator.tokens_issued("plain")
-        assert 2 <= issued <= 5
-        assert fleet.requests <= issued + 2
-
-
-def test_the_server_is_gone_for_good(redis: RedisServer) -> None:
-    """Clients go on until their token's end, and then say why; the platform hears nothing of them."""
-    policy = Policy(token_life=20, token_overlap=6.0, stable_rotate_before=6.0)
-    with Simulator(policy=policy, seed=1) as simulator, Control(simulator, redis.url) as control:
-        (replica,) = control.serve(1)
-        fleet = control.fleet()
-        start(fleet, 3)
-        assert errors(fleet.all("calls", 4)) == []
-        time.sleep(1.0)
-        assert errors(fleet.all("calls", 4)) == []
-        replica.kill()  # every process has a token of at least half a life
-        issued, end = simulator.tokens_issued("plain"), time.monotonic() + 6.0
-        while time.monotonic() < end:
-            outcomes = fleet.all("calls", 2)
-            assert errors(outcomes) == []
-            assert slowest(outcomes) < FLOWING
-            time.sleep(0.1)
-        wait_for(lambda: set(errors(fleet.all("calls", 2))) == {"TokenStoreUnavailable"}, timeout=25.0)
-        assert simulator.tokens_issued("plain") == issued
-        replica.start()
-        wait_for(lambda: errors(fleet.all("calls", 2)) == [], timeout=15.0)
-        assert simulator.tokens_issued("plain") <= issued + 2
-
-
-@pytest.mark.parametrize("channel", ["stable", "plain"])
-def test_a_server_without_memory_restarts(lasting: Simulator, channel: str) -> None:
-    """One server with a store in its memory is killed and starts empty: one request more, and nobody notices."""
-    with Control(lasting, "memory:", channel) as control:
-        (replica,) = control.serve(1)
-        fleet = control.fleet()
-        start(fleet, 4)
-        fleet.all("calls", 2)
-        fleet.all("start", 0.02)
+    control, fleet = served(place, 3, 4, policy=SHORT_LIVES)
+    began = time.monotonic()
+    fleet.all("calls", 1)
+    fleet.all("start", 0.05)
+    for turn in range(12):
+        replica = control.replicas[turn % 3]
         replica.kill()
-        time.sleep(1.5)
+        time.sleep(1.0)
         replica.start()
-        time.sleep(3.0)
-        outcomes = fleet.all("stop")
+        time.sleep(0.5)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert slowest(outcomes) < FLOWING
+    issued = control.simulator.tokens_issued("plain")
+    # It is the replicas' starts that take the time, and on a busy machine more than 24 s of it.
+    assert 2 <= issued <= 1 + (time.monotonic() - began) / 6
+    assert fleet.requests <= issued + 2
+
+
+@killed.test()
+def test_the_server_is_gone_for_good(place: Place) -> None:
+    """Clients go on until their token's end, and then say why; the platform hears nothing of them."""
+    control, fleet = served(place, 1, 3, policy=SHORT_LIVES)
+    simulator, (replica,) = control.simulator, control.replicas
+    assert errors(fleet.all("calls", 4)) == []
+    time.sleep(1.0)
+    assert errors(fleet.all("calls", 4)) == []
+    replica.kill()  # every process has a token of at least half a life
+    issued, end = simulator.tokens_issued("plain"), time.monotonic() + 6.0
+    while time.monotonic() < end:
+        outcomes = fleet.all("calls", 2)
         assert errors(outcomes) == []
         assert slowest(outcomes) < FLOWING
-        assert fleet.requests == 2
-        cold = control.fleet()
-        start(cold, 1)
-        assert errors(cold.all("calls", 4)) == []
-        assert fleet.requests == 2
+        time.sleep(0.1)
+    wait_for(lambda: set(errors(fleet.all("calls", 2))) == {"TokenStoreUnavailable"}, timeout=25.0)
+    assert simulator.tokens_issued("plain") == issued
+    replica.start()
+    wait_for(lambda: errors(fleet.all("calls", 2)) == [], timeout=15.0)
+    assert simulator.tokens_issued("plain") <= issued + 2
 
 
-def test_a_replica_freezes(control: Control) -> None:
-    """SIGSTOP of the replica that everybody asks, a dead token meanwhile, SIGCONT: one request, no error."""
-    control.serve(3)
-    fleet = control.fleet()
-    start(fleet, 4)
+@shaken.test(channel={"stable": "stable", "plain": "plain"})
+def test_a_server_without_memory_restarts(place: Place, channel: str) -> None:
+    """One server with a store in its memory is killed and starts empty: one request more, and nobody notices."""
+    control, fleet = served(place, 1, 4, store="memory:", channel=channel)
+    (replica,) = control.replicas
     fleet.all("calls", 2)
-    fleet.all("start", 0.02)
+    fleet.all("start", PACE)
+    replica.kill()
+    time.sleep(1.5)
+    replica.start()
+    time.sleep(3.0)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert slowest(outcomes) < FLOWING
+    assert fleet.requests == 2
+    cold = control.fleet()
+    start(cold, 1)
+    assert errors(cold.all("calls", 4)) == []
+    assert fleet.requests == 2
+
+
+@shaken.test()
+def test_a_replica_freezes(place: Place) -> None:
+    """SIGSTOP of the replica that everybody asks, a dead token meanwhile, SIGCONT: one request, no error."""
+    control, fleet = served(place, 3, 4)
+    fleet.all("calls", 2)
+    fleet.all("start", PACE)
     frozen = control.replicas[0]
     frozen.signal(signal.SIGSTOP)
     time.sleep(0.5)
@@ -352,7 +375,7 @@ def test_a_black_hole_comes_first(control: Control) -> None:
         outcomes = fleet.all("calls", 4)
         assert errors(outcomes) == []
         assert slowest(outcomes) < HANGING
-        fleet.all("start", 0.02)
+        fleet.all("start", PACE)
         time.sleep(2.0)
         outcomes = fleet.all("stop")
         assert errors(outcomes) == []
@@ -360,18 +383,17 @@ def test_a_black_hole_comes_first(control: Control) -> None:
         assert fleet.requests == 1
 
 
-def test_redis_goes_and_comes_back(control: Control, redis: RedisServer) -> None:
+@shaken.test()
+def test_redis_goes_and_comes_back(place: Place) -> None:
     """The replicas' Redis is killed, stays away, and comes back empty: tokens are served from memory all the time."""
-    control.serve(2)
-    fleet = control.fleet()
-    start(fleet, 3)
+    control, fleet = served(place, 2, 3)
     fleet.all("calls", 2)
     for replica in control.replicas:
         wait_for(lambda replica=replica: control.status(replica)["usable"])  # type: ignore[misc]
-    fleet.all("start", 0.02)
-    redis.kill()
+    fleet.all("start", PACE)
+    place.redis.kill()
     time.sleep(2.0)
-    redis.start()
+    place.redis.start()
     time.sleep(3.0)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []

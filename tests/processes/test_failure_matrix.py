@@ -11,16 +11,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wxmp.simulator import Policy, Simulator
+from wxmp.simulator import Policy
 
 from .fleet import QUICK, Fleet, Worker, errors, slowest
+from .together import Place, Wave
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.redis_server import RedisServer
+    from wxmp.simulator.faults import Effect
+    from wxmp.simulator.state import Channel
 
-pytestmark = pytest.mark.processes
+#: The first test of a wave takes as long as its longest case.
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+
+#: The platform with tokens that live 20 s; the old one overlaps 6 s.
+SHORT_LIVES = Policy(token_life=20, token_overlap=6.0, stable_rotate_before=6.0)
+#: Seconds from one call of a process to its next: a refresh that somebody waits for meets several calls.
+PACE = 0.2
+
+STORES = {"redis": "redis", "file": "file"}
+CHANNELS = {"plain": "plain", "stable": "stable"}
+EFFECTS: tuple[Effect, ...] = ("busy", "status", "reset_before", "reset_after", "truncated")
+
+#: What asserts how long a call may take is not in one wave with what keeps starting processes.
+planned, due, away, short = Wave(), Wave(), Wave(), Wave()
 
 
 def wait_for(condition: object, timeout: float = 10.0) -> None:
@@ -53,24 +67,23 @@ def test_sixteen_processes_on_a_cold_redis(redis_fleet: Fleet) -> None:
     assert redis_fleet.requests == 1
 
 
-@pytest.mark.parametrize("channel", ["plain", "stable"])
-@pytest.mark.parametrize("delay", [0.0, 0.8], ids=["fast", "slow"])
-def test_planned_refreshes(simulator: Simulator, store: str, channel: str, delay: float) -> None:
+@planned.test(store=STORES, delay={"fast": 0.0, "slow": 1.3}, channel=CHANNELS)
+def test_planned_refreshes(place: Place, store: str, channel: Channel, delay: float) -> None:
     """Tokens of 20 s for 25 s of traffic: one request per rotation, no error, and no call waits for a refresh."""
-    with Fleet(simulator, store, channel) as fleet:
-        fleet.start(3)
-        fleet.all("calls", 1)
-        if delay:
-            for path in ("/cgi-bin/token", "/cgi-bin/stable_token"):
-                simulator.fault("latency", path, seconds=delay)
-        fleet.all("start", 0.05)
-        time.sleep(25)
-        outcomes = fleet.all("stop")
-        assert errors(outcomes) == []
-        assert slowest(outcomes) < 0.7
-        issued = simulator.tokens_issued(channel)  # type: ignore[arg-type]
-        assert 2 <= issued <= 4
-        assert fleet.requests <= issued + 2
+    # So slow that a call that waits for it is told from one that a busy machine keeps waiting.
+    fleet = place.fleet(3, store, channel, policy=SHORT_LIVES, request_timeout=1.5, lease=3.0)
+    fleet.all("calls", 1)
+    if delay:
+        for path in ("/cgi-bin/token", "/cgi-bin/stable_token"):
+            fleet.simulator.fault("latency", path, seconds=delay)
+    fleet.all("start", PACE)
+    time.sleep(25)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert slowest(outcomes) < 1.0
+    issued = fleet.simulator.tokens_issued(channel)
+    assert 2 <= issued <= 4
+    assert fleet.requests <= issued + 2
 
 
 def test_rolling_restart_reuses_the_token(fleet: Fleet) -> None:
@@ -86,32 +99,32 @@ def test_rolling_restart_reuses_the_token(fleet: Fleet) -> None:
 # ---- dead tokens
 
 
-@pytest.mark.parametrize("channel", ["plain", "stable"])
-def test_killed_token_is_replaced_once(fleet: Fleet, channel: str) -> None:
+@short.test(store=STORES, channel=CHANNELS)
+def test_killed_token_is_replaced_once(place: Place, store: str, channel: Channel) -> None:
     """Another system's forced refresh kills the token under traffic: one replacement, no error."""
-    fleet.channel = channel
-    fleet.start(4)
+    fleet = place.fleet(4, store, channel)
     fleet.all("calls", 2)
-    fleet.all("start", 0.02)
+    fleet.all("start", 0.1)
     time.sleep(0.5)
-    fleet.simulator.kill_token(channel, how="forced")  # type: ignore[arg-type]
+    fleet.simulator.kill_token(channel, how="forced")
+    outcomes = fleet.all("calls", 8)  # many in each process meet the dead token at once
     time.sleep(2.0)
-    outcomes = fleet.all("stop")
+    outcomes += fleet.all("stop")
     assert errors(outcomes) == []
     assert fleet.requests == 2
 
 
-def test_outsider_fetches_once(simulator: Simulator, store: str) -> None:
+@due.test(store=STORES)
+def test_outsider_fetches_once(place: Place, store: str) -> None:
     """Another system fetches once on the plain channel: our token dies after the overlap, one replacement."""
-    with Fleet(simulator, store) as fleet:
-        fleet.start(3)
-        fleet.all("calls", 1)
-        simulator.kill_token("plain", how="plain")
-        fleet.all("start", 0.05)
-        time.sleep(8)
-        outcomes = fleet.all("stop")
-        assert errors(outcomes) == []
-        assert fleet.requests == 2
+    fleet = place.fleet(3, store, policy=SHORT_LIVES)
+    fleet.all("calls", 1)
+    fleet.simulator.kill_token("plain", how="plain")
+    fleet.all("start", PACE)
+    time.sleep(8)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert fleet.requests == 2
 
 
 def test_every_new_token_is_dead_on_arrival(redis_fleet: Fleet) -> None:
@@ -133,22 +146,21 @@ def test_every_new_token_is_dead_on_arrival(redis_fleet: Fleet) -> None:
 # ---- a platform that fails
 
 
-@pytest.mark.parametrize("effect", ["busy", "status", "reset_before", "reset_after", "truncated"])
-def test_failing_endpoint_while_the_old_token_works(simulator: Simulator, redis: RedisServer, effect: str) -> None:
+@due.test(effect={effect: effect for effect in EFFECTS})
+def test_failing_endpoint_while_the_old_token_works(place: Place, effect: Effect) -> None:
     """-1, 502, resets, garbage while a refresh is due: the old token is served, few requests, recovery."""
-    with Fleet(simulator, redis.url) as fleet:
-        fleet.start(3)
-        fleet.all("calls", 1)
-        fleet.all("start", 0.05)
-        time.sleep(8)
-        # A lost answer has issued a token: a second one in a row would end the old token at once, for only two
-        # generations live on the plain channel.
-        simulator.fault(effect, "/cgi-bin/token", first=1 if effect in ("reset_after", "truncated") else 2)  # type: ignore[arg-type]
-        time.sleep(9)
-        outcomes = fleet.all("stop")
-        assert errors(outcomes) == []
-        assert slowest(outcomes) < 0.7
-        assert 3 <= fleet.requests <= 6
+    fleet = place.fleet(3, policy=SHORT_LIVES)
+    fleet.all("calls", 1)
+    fleet.all("start", PACE)
+    time.sleep(8)
+    # A lost answer has issued a token: a second one in a row would end the old token at once, for only two
+    # generations live on the plain channel.
+    fleet.simulator.fault(effect, "/cgi-bin/token", first=1 if effect in ("reset_after", "truncated") else 2)
+    time.sleep(9)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert slowest(outcomes) < 0.7
+    assert 3 <= fleet.requests <= 6
 
 
 def test_hanging_endpoint_when_cold(redis_fleet: Fleet) -> None:
@@ -200,23 +212,23 @@ def test_holder_is_killed_when_cold(fleet: Fleet) -> None:
     assert time.monotonic() - started < QUICK["lease"] + 2 * QUICK["request_timeout"]
 
 
-def test_holder_is_killed_while_the_old_token_lives(simulator: Simulator, store: str) -> None:
+@due.test(store=STORES)
+def test_holder_is_killed_while_the_old_token_lives(place: Place, store: str) -> None:
     """Kill -9 of the holder during a planned refresh: nobody waits, somebody takes over after the lease."""
-    with Fleet(simulator, store) as fleet:
-        workers = fleet.start(3)
-        fleet.all("calls", 1)
-        fleet.all("start", 0.05)
-        time.sleep(8)
-        simulator.fault("hang", "/cgi-bin/token", first=1)
-        wait_for(lambda: fleet.requests == 2)
-        victim = holder_of(workers)
-        victim.kill()
-        fleet.workers.remove(victim)
-        time.sleep(5)
-        outcomes = fleet.all("stop")
-        assert errors(outcomes) == []
-        assert slowest(outcomes) < 0.7
-        assert fleet.requests == 3
+    fleet = place.fleet(3, store, policy=SHORT_LIVES)
+    fleet.all("calls", 1)
+    fleet.all("start", PACE)
+    time.sleep(8)
+    fleet.simulator.fault("hang", "/cgi-bin/token", first=1)
+    wait_for(lambda: fleet.requests == 2)
+    victim = holder_of(fleet.workers)
+    victim.kill()
+    fleet.workers.remove(victim)
+    time.sleep(5)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert slowest(outcomes) < 0.7
+    assert fleet.requests == 3
 
 
 def holder_of(workers: list[Worker]) -> Worker:
@@ -256,33 +268,35 @@ def test_frozen_holder_is_fenced_out(fleet: Fleet) -> None:
     assert fleet.requests == 2
 
 
-def test_frozen_bystander_comes_back(simulator: Simulator, store: str) -> None:
+@away.test(store=STORES)
+def test_frozen_bystander_comes_back(place: Place, store: str) -> None:
     """A process frozen for longer than a token lives comes back and goes on with the current token."""
-    with Fleet(simulator, store) as fleet:
-        frozen, other = fleet.start(2)
-        fleet.all("calls", 1)
-        frozen.signal(signal.SIGSTOP)
-        other.send("start", 0.1)
-        assert other.receive() is None
-        time.sleep(22)
-        frozen.signal(signal.SIGCONT)
-        before = fleet.requests
-        outcomes = [frozen.ask("calls", 4), other.ask("stop")]
-        assert errors(outcomes) == []
-        assert fleet.requests - before <= 1
+    fleet = place.fleet(2, store, policy=SHORT_LIVES)
+    frozen, other = fleet.workers
+    fleet.all("calls", 1)
+    frozen.signal(signal.SIGSTOP)
+    other.send("start", 0.1)
+    assert other.receive() is None
+    time.sleep(22)
+    frozen.signal(signal.SIGCONT)
+    before = fleet.requests
+    outcomes = [frozen.ask("calls", 4), other.ask("stop")]
+    assert errors(outcomes) == []
+    assert fleet.requests - before <= 1
 
 
 # ---- Redis goes away
 
 
-def test_redis_is_flushed(redis_fleet: Fleet, redis: RedisServer) -> None:
+@short.test()
+def test_redis_is_flushed(place: Place) -> None:
     """FLUSHALL under traffic: the token is put back from memory, no request."""
-    fleet = redis_fleet
-    fleet.start(3)
+    fleet = place.fleet(3)
     fleet.all("calls", 1)
     fleet.all("start", 0.05)
-    redis.command("FLUSHALL")
-    time.sleep(2)
+    place.redis.command("FLUSHALL")
+    wait_for(lambda: place.redis.command("KEYS", "wxmp:*"))
+    time.sleep(1)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
     (newcomer,) = fleet.start(1)
@@ -290,12 +304,12 @@ def test_redis_is_flushed(redis_fleet: Fleet, redis: RedisServer) -> None:
     assert fleet.requests == 1
 
 
-def test_redis_is_killed_and_comes_back_empty(redis_fleet: Fleet, redis: RedisServer) -> None:
+@away.test()
+def test_redis_is_killed_and_comes_back_empty(place: Place) -> None:
     """Kill -9 of Redis, five seconds without, back empty: no request, no error, no slow call."""
-    fleet = redis_fleet
-    fleet.start(3)
+    fleet, redis = place.fleet(3), place.redis
     fleet.all("calls", 1)
-    fleet.all("start", 0.05)
+    fleet.all("start", PACE)
     redis.kill()
     time.sleep(5)
     redis.start()
@@ -308,12 +322,12 @@ def test_redis_is_killed_and_comes_back_empty(redis_fleet: Fleet, redis: RedisSe
     assert fleet.requests == 1
 
 
-def test_redis_is_a_black_hole(redis_fleet: Fleet, redis: RedisServer) -> None:
+@away.test()
+def test_redis_is_a_black_hole(place: Place) -> None:
     """Redis accepts and never answers for ten seconds: calls are as fast as before, no request."""
-    fleet = redis_fleet
-    fleet.start(3)
+    fleet, redis = place.fleet(3), place.redis
     fleet.all("calls", 1)
-    fleet.all("start", 0.05)
+    fleet.all("start", PACE)
     redis.stop()  # SIGSTOP
     time.sleep(10)
     redis.resume()
@@ -324,28 +338,27 @@ def test_redis_is_a_black_hole(redis_fleet: Fleet, redis: RedisServer) -> None:
     assert fleet.requests == 1
 
 
-@pytest.mark.parametrize("state", ["out of memory", "read-only"])
-def test_redis_refuses_writes_while_a_refresh_is_due(simulator: Simulator, redis: RedisServer, state: str) -> None:
+@away.test(state={"out of memory": "out of memory", "read-only": "read-only"})
+def test_redis_refuses_writes_while_a_refresh_is_due(place: Place, state: str) -> None:
     """OOM or READONLY while a refresh is due: the old token is served; after recovery the fleet refreshes once."""
-    with Fleet(simulator, redis.url) as fleet:
-        fleet.start(3)
-        fleet.all("calls", 1)
-        fleet.all("start", 0.05)
-        if state == "out of memory":
-            redis.command("CONFIG", "SET", "maxmemory", "1")
-        else:
-            redis.command("REPLICAOF", "127.0.0.1", "1")
-        time.sleep(12)
-        assert fleet.requests == 1
-        if state == "out of memory":
-            redis.command("CONFIG", "SET", "maxmemory", "0")
-        else:
-            redis.command("REPLICAOF", "NO", "ONE")
-        time.sleep(6)
-        outcomes = fleet.all("stop")
-        assert errors(outcomes) == []
-        assert slowest(outcomes) < 0.7
-        assert fleet.requests == 2
+    fleet, redis = place.fleet(3, policy=SHORT_LIVES), place.redis
+    fleet.all("calls", 1)
+    fleet.all("start", PACE)
+    if state == "out of memory":
+        redis.command("CONFIG", "SET", "maxmemory", "1")
+    else:
+        redis.command("REPLICAOF", "127.0.0.1", "1")
+    time.sleep(12)
+    assert fleet.requests == 1
+    if state == "out of memory":
+        redis.command("CONFIG", "SET", "maxmemory", "0")
+    else:
+        redis.command("REPLICAOF", "NO", "ONE")
+    time.sleep(6)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    assert slowest(outcomes) < 0.7
+    assert fleet.requests == 2
 
 
 def test_redis_is_replaced_by_a_replica_with_an_older_token(redis_fleet: Fleet, redis: RedisServer) -> None:
@@ -400,26 +413,24 @@ def test_redis_is_gone_from_the_start(redis_fleet: Fleet, redis: RedisServer, ch
 # ---- the file is damaged
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "garbage", "deleted"])
-def test_file_is_damaged(lasting: Simulator, tmp_path: Path, damage: str) -> None:
+@short.test(damage={damage: damage for damage in ("truncated", "emptied", "garbage", "deleted")})
+def test_file_is_damaged(place: Place, damage: str) -> None:
     """Whatever happens to the token file: it is put back from memory, at most one request more, no error."""
-    folder = tmp_path / "tokens"
-    with Fleet(lasting, f"file:{folder}") as fleet:
-        fleet.start(3)
-        fleet.all("calls", 1)
-        fleet.all("start", 0.05)
-        (record,) = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 20]
-        if damage == "deleted":
-            record.unlink()
-        else:
-            whole = record.read_bytes()
-            record.write_bytes({"truncated": whole[: len(whole) // 2], "emptied": b"", "garbage": b"\x00\xff{"}[damage])
-        time.sleep(2)
-        outcomes = fleet.all("stop")
-        assert errors(outcomes) == []
-        (newcomer,) = fleet.start(1)
-        assert errors([newcomer.ask("calls", 2)]) == []
-        assert fleet.requests <= 2
+    fleet = place.fleet(3, "file")
+    fleet.all("calls", 1)
+    fleet.all("start", 0.05)
+    (record,) = place.folder.rglob("*.json")  # and not the draft of one that is being written
+    if damage == "deleted":
+        record.unlink()
+    else:
+        whole = record.read_bytes()
+        record.write_bytes({"truncated": whole[: len(whole) // 2], "emptied": b"", "garbage": b"\x00\xff{"}[damage])
+    time.sleep(2)
+    outcomes = fleet.all("stop")
+    assert errors(outcomes) == []
+    (newcomer,) = fleet.start(1)
+    assert errors([newcomer.ask("calls", 2)]) == []
+    assert fleet.requests <= 2
 
 
 # ---- clocks

@@ -9,6 +9,7 @@ import json
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -152,6 +153,7 @@ def journal_of(world: World) -> list[Any]:
     return [show_exchange(exchange, raw=True) for exchange in world.exchanges()]
 
 
+@pytest.mark.untraced
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -267,14 +267,17 @@ def _server_for_the_machine():
         yield
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("_server_for_the_machine")
 class TestOnRedis(OnRedis.TestCase):
     settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
+@pytest.mark.untraced
 class TestOnMemory(OnMemory.TestCase):
     settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 
 
+@pytest.mark.untraced
 class TestOnFile(OnFile.TestCase):
     settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

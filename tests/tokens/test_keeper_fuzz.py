@@ -748,6 +748,7 @@ def play(processes: int, stable: bool, life: float, story: Story, *, eager: bool
     return world
 
 
+@pytest.mark.untraced
 @pytest.mark.timeout(300)
 @settings(
     max_examples=EXAMPLES,

@@ -728,6 +728,7 @@ async def test_a_log_may_be_closed_twice_and_used_again(room: Room) -> None:
 # --- memory ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.untraced
 async def test_memory_stays_bounded() -> None:
     """A million users leave no more than were asked for."""
     log = MemoryActivityLog(max_users=1000, clock=Clock())
