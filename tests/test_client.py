@@ -85,7 +85,11 @@ def test_bad_arguments_name_the_field(arguments: dict[str, Any], field: str) -> 
 
 
 @pytest.mark.parametrize(
-    "path", ["cgi-bin/x", "//evil.example/x", "/x?access_token=1", "/x#y", "/x y", "/x\r\ny", "https://evil.example/"]
+    "path",
+    [
+        *("cgi-bin/x", "//evil.example/x", "/x?access_token=1", "/x#y", "/x y", "/x\r\ny", "https://evil.example/"),
+        *("/\ud800", "/\x1b[31m", "/菜单"),
+    ],
 )
 async def test_request_takes_paths_only(client: Client, path: str) -> None:
     """A whole URL, a query or a line break in a path is refused: the token goes along."""

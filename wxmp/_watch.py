@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerWatch", "CallWatch", "CallWatcher", "PushWatch", "current_call", "outcome_of"]
 
+#: Characters of the longest name that is told. Those of the platform have 80 at most.
+LONGEST_NAME: Final = 200
+
 _NUMBERS: Final = itertools.count(1)
 _CURRENT: Final[ContextVar[CallWatch | None]] = ContextVar("wxmp_call", default=None)
 
@@ -59,6 +62,8 @@ class CallWatcher:
 
     def __call__(self, endpoint: str, *, origin: str | None = None) -> CallWatch:
         """Return the watch of one call of ``endpoint``, to be used as a context manager."""
+        if len(endpoint) > LONGEST_NAME or not (endpoint.isascii() and endpoint.isprintable()):
+            endpoint = _plain(endpoint)
         origin = origin or self._origin
         place = self._places.get(origin)
         if place is None:
@@ -122,9 +127,9 @@ class CallWatch:
                 attempts=self.attempts,
                 waited=self.waited,
                 errcode=None if api is None else api.errcode,
-                code="" if pay is None else pay.code,
+                code="" if pay is None else _plain(pay.code),
                 status=error.status if isinstance(error, BadStatusError | PayAPIError) else None,
-                rid=api.rid if api is not None else "" if pay is None else pay.request_id,
+                rid=api.rid if api is not None else "" if pay is None else _plain(pay.request_id),
             )
         )
 
@@ -150,7 +155,7 @@ class CallWatch:
                 seconds=seconds,
                 reason=outcome_of(error),
                 errcode=error.errcode if isinstance(error, APIError) else None,
-                code=error.code if isinstance(error, PayAPIError) else "",
+                code=_plain(error.code) if isinstance(error, PayAPIError) else "",
             )
         )
 
@@ -171,19 +176,29 @@ class PushWatch:
         appid: The account.
         mchid: The merchant.
         service: Which platform.
+        stop: What its task is cancelled with when the handler has taken too long.
         handled: Whether there is a handler for it.
     """
 
-    __slots__ = ("_appid", "_handled", "_hook", "_kind", "_mchid", "_number", "_service", "_started")
+    __slots__ = ("_appid", "_handled", "_hook", "_kind", "_mchid", "_number", "_service", "_started", "_stop")
 
     def __init__(
-        self, hook: EventHook, kind: str, *, appid: str, mchid: str = "", service: Service = "mp", handled: bool = True
+        self,
+        hook: EventHook,
+        kind: str,
+        *,
+        stop: str,
+        appid: str,
+        mchid: str = "",
+        service: Service = "mp",
+        handled: bool = True,
     ) -> None:
         self._hook = hook
         self._kind = kind
         self._appid = appid
         self._mchid = mchid
         self._service: Service = service
+        self._stop = stop
         self._handled = handled
         self._number = next(_NUMBERS)
         self._started = 0.0
@@ -205,10 +220,17 @@ class PushWatch:
                 push=self._number,
                 kind=self._kind,
                 service=self._service,
-                outcome=outcome_of(error) if error is not None or self._handled else "no_handler",
+                outcome=self._outcome(error),
                 elapsed=time.monotonic() - self._started,
             )
         )
+
+    def _outcome(self, error: BaseException | None) -> str:
+        if error is None:
+            return "ok" if self._handled else "no_handler"
+        if isinstance(error, asyncio.CancelledError) and error.args == (self._stop,):
+            return "stopped"
+        return outcome_of(error)
 
 
 class AnswerWatch:
@@ -248,6 +270,11 @@ class AnswerWatch:
                 elapsed=time.monotonic() - self._started,
             )
         )
+
+
+def _plain(text: str) -> str:
+    """Return a text in printable ASCII, not too long: half a surrogate in a label would be the end of a whole page."""
+    return ascii(text)[1:-1][:LONGEST_NAME]
 
 
 def outcome_of(error: BaseException | None) -> str:

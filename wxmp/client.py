@@ -317,8 +317,12 @@ class Client:
         """
         if method not in ("GET", "POST"):
             raise ConfigError("method must be 'GET' or 'POST'", field="method")
-        if not path.startswith("/") or path.startswith("//") or any(sign in path for sign in "?#\\\r\n\0 "):
-            raise ConfigError("path must begin with one '/' and hold no query, fragment or blank", field="path")
+        plain = path.isascii() and path.isprintable() and not any(sign in path for sign in "?#\\ ")
+        if not plain or not path.startswith("/") or path.startswith("//"):
+            raise ConfigError(
+                "path must begin with one '/' and be printable ASCII without query, fragment, backslash or blank",
+                field="path",
+            )
         endpoint = Endpoint(method, path, repeatable=repeatable)
         return await self._caller(endpoint, params=params, json=json, files=files)
 

@@ -184,7 +184,8 @@ class PushStarted(PushEvent):
 class PushFinished(PushEvent):
     """A handler has ended."""
 
-    #: ``"ok"``, ``"no_handler"``, ``"cancelled"``, or the class of what it raised.
+    #: ``"ok"``, ``"no_handler"``, ``"cancelled"``, ``"stopped"`` (it took longer than ``handler_timeout``), or the
+    #: class of what it raised.
     outcome: str
     #: Seconds.
     elapsed: float
@@ -233,7 +234,7 @@ class BroadcastFinished(Event):
 
     #: The name of the run.
     run: str
-    #: ``"ok"``, or the class of the error that stopped it.
+    #: ``"ok"``, ``"cancelled"`` (left before its end, to be continued), or the class of the error that stopped it.
     outcome: str
     #: How many recipients had which outcome, here and now.
     outcomes: Mapping[str, int]
@@ -244,6 +245,10 @@ class BroadcastFinished(Event):
 #: Called in the event loop, synchronously: hand slow work to a task of your own. What it raises is dropped; the log
 #: says so the first time.
 EventHook: TypeAlias = Callable[[Event], None]
+
+
+#: What leaves the context that another event has entered.
+_ENDS: Final = (CallAnswered, CallFinished, PushFinished)
 
 
 class _Guarded:
@@ -303,6 +308,8 @@ def guarded(hook: EventHook) -> EventHook:
 def combine(*hooks: EventHook) -> EventHook:
     """Return one hook that calls several, in order. When one raises, the others are called all the same.
 
+    What ends is told in the reverse order, so that two hooks that make something current both give it back.
+
     ::
 
         hook = combine(PrometheusHook(), OpenTelemetryHook())
@@ -312,9 +319,10 @@ def combine(*hooks: EventHook) -> EventHook:
         ConfigError: One of them is no hook.
     """
     each = tuple(guarded(hook) for hook in hooks)
+    back = each[::-1]
 
     def call_all(event: Event) -> None:
-        for hook in each:
+        for hook in back if isinstance(event, _ENDS) else each:
             hook(event)
 
     return _Guarded(call_all)

@@ -20,13 +20,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.integrations.platform import Account
 from tests.raw_server import RawServer
 from wxmp import APIError, CallFinished, CallStarted, Client, RetryPolicy
+from wxmp.events import combine
 from wxmp.integrations._labels import MOST_ENDPOINTS
 from wxmp.integrations.opentelemetry import OpenTelemetryHook
 from wxmp.simulator import Simulator
 from wxmp.webhook import TextMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -182,7 +183,7 @@ async def test_streams_give_the_context_back(simulator: Simulator, told: Told) -
     async with make(simulator, told) as client:
         media = await client.media.upload(PNG, type="image", filename="a.png")
 
-        async def pieces() -> Any:
+        async def pieces() -> AsyncGenerator[bytes, None]:
             async with client.media.stream(media.media_id) as file:
                 async for piece in file:
                     yield piece
@@ -300,3 +301,40 @@ async def test_who_sends_a_traceparent(told: Told, instrumented: bool) -> None:
         if instrumented:
             instrumentor.uninstrument()
     assert sent == {instrumented}
+
+
+@pytest.mark.parametrize("sdk", [True, False])
+@pytest.mark.parametrize("copied", [True, False])
+def test_an_end_elsewhere_is_quiet(told: Told, caplog: pytest.LogCaptureFixture, sdk: bool, copied: bool) -> None:
+    """A call may end in a copy of its context, or in one that has no span at all: with an SDK or not, no traceback."""
+    hook = told.hook if sdk else OpenTelemetryHook()
+    start = CallStarted(appid="wx1", call=1, endpoint="GET /x")
+    end = CallFinished(appid="wx1", call=1, endpoint="GET /x", outcome="cancelled", elapsed=0.1, attempts=1)
+
+    def run() -> None:
+        hook(start)
+        contextvars.copy_context().run(hook, end)
+
+    if copied:
+        contextvars.Context().run(run)
+    else:
+        contextvars.Context().run(hook, start)
+        hook(end)
+    assert hook._open == {}
+    assert caplog.records == []
+
+
+def test_two_hooks_give_the_context_back(told: Told) -> None:
+    """Two of them, for two backends, nest like two context managers: nothing stays current after a call."""
+    other = Told()
+    both = combine(told.hook, other.hook)
+
+    def run() -> None:
+        for number in range(2):
+            both(CallStarted(appid="wx1", call=number, endpoint="GET /x"))
+            both(CallFinished(appid="wx1", call=number, endpoint="GET /x", outcome="ok", elapsed=0.1, attempts=1))
+        assert trace.get_current_span() is trace.INVALID_SPAN
+
+    contextvars.Context().run(run)
+    assert len(told.spans) == len(other.spans) == 2
+    assert [span.parent for span in told.spans] == [None, None]

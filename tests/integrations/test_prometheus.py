@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from wxmp import (
     BroadcastFinished,
@@ -16,6 +16,7 @@ from wxmp import (
     Client,
     ConfigError,
     LateAnswer,
+    PayAPIError,
     PayEvent,
     PushAnswered,
     PushFinished,
@@ -23,13 +24,11 @@ from wxmp import (
     TokenEvent,
     WxmpError,
 )
+from wxmp._watch import CallWatcher
 from wxmp.control.report import Counters, metrics
 from wxmp.integrations._labels import MOST_ENDPOINTS
 from wxmp.integrations.prometheus import PrometheusHook
 from wxmp.simulator import Simulator
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PING = "/cgi-bin/get_api_domain_ip"
 QUICK = RetryPolicy(attempts=3, initial_wait=0.001, max_wait=0.002)
@@ -159,3 +158,45 @@ def test_several_processes_make_one_page(tmp_path: Path) -> None:
     ends = [line for line in page.splitlines() if line.startswith("wxmp_token_expires_timestamp_seconds{")]
     assert len(ends) == 1
     assert ends[0].startswith('wxmp_token_expires_timestamp_seconds{appid="wx1",channel="stable"} ')
+
+
+def test_buckets_that_cannot_work_leave_nothing_behind(registry: CollectorRegistry) -> None:
+    """They are refused by name, and the registry takes the next hook; what is in it already is not touched either."""
+    with pytest.raises(ConfigError, match="buckets") as caught:
+        PrometheusHook(registry, buckets=[3, 2, 1])
+    assert caught.value.field == "buckets"
+    PrometheusHook(registry)
+    theirs = CollectorRegistry()
+    Counter("wxmp_late_answers", "Somebody else's.", registry=theirs)
+    with pytest.raises(ConfigError, match="already"):
+        PrometheusHook(theirs)
+    assert [metric.name for metric in theirs.collect()] == ["wxmp_late_answers"]
+
+
+def test_the_first_duel_is_an_increase(registry: CollectorRegistry) -> None:
+    """The counter is there, at 0, from the first token on: ``increase()`` does not see a series that begins with 1."""
+    PrometheusHook(registry)(TokenEvent(appid="wx1", channel="stable", name="refreshed", seconds=7200, reason="due"))
+    assert registry.get_sample_value("wxmp_token_duels_total", {"appid": "wx1", "channel": "stable"}) == 0
+
+
+@pytest.mark.parametrize("path", ["/\ud800", "/\x1b[31m", "/用户", "/" + "a" * 100_000, '/"\\'])
+def test_a_strange_path_does_not_harm_the_page(registry: CollectorRegistry, path: str) -> None:
+    """Whatever is called, its label is short and printable: half a surrogate would make the page fail for ever."""
+    watcher = CallWatcher(PrometheusHook(registry), appid="wx1", origin="https://api.example")
+    with pytest.raises(PayAPIError), watcher(f"GET {path}"):
+        raise PayAPIError(code="BAD\ud800", status=500)
+    page = generate_latest(registry).decode()
+    assert page.isascii()
+    assert "\x1b" not in page
+    assert max(map(len, page.splitlines())) < 500
+
+
+def test_an_answer_at_the_deadline_is_seen_apart(registry: CollectorRegistry) -> None:
+    """The alert of the documentation asks for a bucket that parts answers in time from those at the deadline."""
+    hook = PrometheusHook(registry, buckets=[1, 60])
+    for seconds in (0.1, 3.9, 4.5):
+        hook(PushAnswered(appid="wx1", status=200, elapsed=seconds))
+    labels = {"service": "mp", "appid": "wx1", "mchid": "", "le": "4.0"}
+    assert registry.get_sample_value("wxmp_push_answer_seconds_bucket", labels) == 2
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text(encoding="utf-8")
+    assert 'wxmp_push_answer_seconds_bucket{service="mp", le="4.0"}' in page

@@ -278,12 +278,14 @@ class Run:
             worker.cancel()
 
     async def _work(self) -> None:
+        whole = False
         try:
             if self._dry_run:
                 await self._rehearse()
             elif not self._stopping:
                 await self._ask(lambda: self._journal.begin(self._key, fingerprint=self._sender.fingerprint))
                 await self._send_all()
+                whole = not self._stopping
         except Exception as error:  # noqa: BLE001 - whatever it is, the iteration raises it
             self._failure = self._failure or error
         finally:
@@ -295,9 +297,9 @@ class Run:
                 except JournalError as error:
                     self._failure = self._failure or error
             if self._observer is not None and not self._dry_run:
-                self._tell(self._observer)
+                self._tell(self._observer, whole=whole)
 
-    def _tell(self, observer: EventHook) -> None:
+    def _tell(self, observer: EventHook, *, whole: bool) -> None:
         from wxmp.events import BroadcastFinished
 
         failure = self._failure
@@ -305,7 +307,7 @@ class Run:
             BroadcastFinished(
                 appid=self._key.appid,
                 run=self._key.name,
-                outcome="ok" if failure is None else type(failure).__name__,
+                outcome=type(failure).__name__ if failure is not None else "ok" if whole else "cancelled",
                 outcomes={outcome.value: count for outcome, count in self._outcomes.items()},
                 elapsed=self.progress.seconds,
             )

@@ -15,6 +15,7 @@ span of a push while its handler runs, so that the calls of the handler do. It s
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from wxmp.events import (
@@ -30,7 +31,7 @@ from wxmp.events import (
     PushStarted,
     TokenEvent,
 )
-from wxmp.integrations._labels import MOST_CODES, MOST_ENDPOINTS, SECONDS, Capped, error_code
+from wxmp.integrations._labels import MOST_CODES, MOST_ENDPOINTS, SECONDS, SECONDS_OF_ANSWERS, Capped, error_code
 
 try:
     from opentelemetry import context, metrics, trace
@@ -72,9 +73,11 @@ class _Open:
     def leave(self) -> None:
         """Make current what was current before."""
         token, self.token = self.token, None
-        # Where somebody else's span is current, this is another context: a coroutine that was thrown away.
-        if token is not None and trace.get_current_span() is self.span:
-            context.detach(token)
+        if token is not None:
+            # In another context, the coroutine was thrown away, and is closed by whoever found it. ``context.detach``
+            # would write a traceback to the log then.
+            with suppress(ValueError):
+                token.var.reset(token)
 
 
 class OpenTelemetryHook:
@@ -122,7 +125,7 @@ class OpenTelemetryHook:
             "wxmp.push.answer.duration",
             "s",
             "Time until the platform was answered.",
-            explicit_bucket_boundaries_advisory=buckets,
+            explicit_bucket_boundaries_advisory=list(SECONDS_OF_ANSWERS),
         )
         self._late = meter.create_counter("wxmp.late_answers", "{answer}", "Answers that came too late.")
         self._pay = meter.create_counter("wxmp.pay.events", "{event}", "State changes of pay clients.")

@@ -15,7 +15,7 @@ Make one per registry and hand it to everything in the process. It works in the 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from wxmp.errors import ConfigError
 from wxmp.events import (
@@ -29,7 +29,7 @@ from wxmp.events import (
     PushFinished,
     TokenEvent,
 )
-from wxmp.integrations._labels import MOST_CODES, MOST_ENDPOINTS, SECONDS, Capped, error_code
+from wxmp.integrations._labels import MOST_CODES, MOST_ENDPOINTS, SECONDS, SECONDS_OF_ANSWERS, Capped, error_code
 
 try:
     from prometheus_client import REGISTRY, Counter, Gauge, Histogram
@@ -58,43 +58,46 @@ class PrometheusHook:
 
     Args:
         registry: Where the metrics go; the default registry of ``prometheus_client`` if absent.
-        buckets: Upper bounds of the histograms of calls and pushes, in seconds.
+        buckets: Upper bounds of the histograms of calls, tokens and handlers, in seconds. Those of the time until an
+            answer are fixed: what matters there is the platform's limit.
 
     Raises:
-        ConfigError: There is one already for this registry.
+        ConfigError: There is one already for this registry, or the buckets cannot work. The registry is as it was.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None, *, buckets: Sequence[float] = SECONDS) -> None:
-        registry = REGISTRY if registry is None else registry
+        made: list[Counter | Gauge | Histogram] = []
         self._endpoint = Capped(MOST_ENDPOINTS)
         self._code = Capped(MOST_CODES)
 
         def counter(name: str, text: str, labels: Sequence[str]) -> Counter:
-            return Counter(name, text, labels, registry=registry)
+            made.append(found := Counter(name, text, labels, registry=None))
+            return found
 
-        def histogram(name: str, text: str, labels: Sequence[str]) -> Histogram:
-            return Histogram(name, text, labels, registry=registry, buckets=buckets)
+        def histogram(name: str, text: str, labels: Sequence[str], buckets: Sequence[float] = buckets) -> Histogram:
+            try:
+                found = Histogram(name, text, labels, registry=None, buckets=buckets)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"buckets must be numbers of seconds, in order: {error}", field="buckets") from None
+            made.append(found)
+            return found
+
+        def gauge(name: str, text: str, labels: Sequence[str], mode: Literal["livesum", "mostrecent"]) -> Gauge:
+            made.append(found := Gauge(name, text, labels, registry=None, multiprocess_mode=mode))
+            return found
 
         def newest(name: str, text: str, labels: Sequence[str]) -> Gauge:
             # Of several processes with a token the one that has heard last knows best.
-            return Gauge(name, text, labels, registry=registry, multiprocess_mode="mostrecent")
+            return gauge(name, text, labels, "mostrecent")
 
-        try:
-            self._calls = counter("wxmp_calls_total", "Calls that have ended.", (*_CALL, "outcome"))
-        except ValueError:
-            raise ConfigError(
-                "this registry has the metrics already: make one PrometheusHook and pass it everywhere",
-                field="registry",
-            ) from None
+        self._calls = counter("wxmp_calls_total", "Calls that have ended.", (*_CALL, "outcome"))
         self._call_seconds = histogram("wxmp_call_seconds", "Seconds of a call, retries and waits included.", _CALL)
         self._call_errors = counter(
             "wxmp_call_errors_total", "Failed calls by the platform's code, or the error.", (*_CALL, "code")
         )
         self._retries = counter("wxmp_call_retries_total", "Attempts that were repeated.", (*_CALL, "code"))
         self._requests = counter("wxmp_call_requests_total", "HTTP requests that calls have sent.", _CALL)
-        self._in_flight = Gauge(
-            "wxmp_calls_in_flight", "Calls under way.", _ACCOUNT, registry=registry, multiprocess_mode="livesum"
-        )
+        self._in_flight = gauge("wxmp_calls_in_flight", "Calls under way.", _ACCOUNT, "livesum")
         self._token_wait = histogram(
             "wxmp_token_wait_seconds", "Seconds for which a call waited for a token.", _ACCOUNT
         )
@@ -125,7 +128,10 @@ class PrometheusHook:
             "wxmp_push_answers_total", "Requests of the platform that were answered.", (*_ACCOUNT, "status")
         )
         self._answer_seconds = histogram(
-            "wxmp_push_answer_seconds", "Seconds until the answer; the platform hangs up after 5.", _ACCOUNT
+            "wxmp_push_answer_seconds",
+            "Seconds until the answer; the platform hangs up after 5.",
+            _ACCOUNT,
+            SECONDS_OF_ANSWERS,
         )
         self._late = counter(
             "wxmp_late_answers_total", "Answers that came too late for a connection.", ("appid", "outcome")
@@ -135,6 +141,8 @@ class PrometheusHook:
         self._messages = counter(
             "wxmp_broadcast_messages_total", "Recipients of bulk sends that have ended.", ("appid", "outcome")
         )
+        _register(made, REGISTRY if registry is None else registry)
+        self._tokens: set[tuple[str, str]] = set()
         self._routes: dict[type[Event], Callable[..., None]] = {
             CallStarted: self._started,
             CallRetried: self._retried,
@@ -179,6 +187,10 @@ class PrometheusHook:
 
     def _token(self, event: TokenEvent) -> None:
         token = (event.appid, event.channel)
+        if token not in self._tokens:
+            self._tokens.add(token)
+            # ``increase()`` does not see a series that begins with its first event: this one has to be there before.
+            self._duels.labels(*token)
         self._token_events.labels(*token, event.name).inc()
         if event.name in ("refreshed", "adopted", "seeded") and event.seconds is not None:
             self._token_end.labels(*token).set(time.time() + event.seconds)
@@ -213,3 +225,17 @@ class PrometheusHook:
         self._broadcasts.labels(event.appid, event.outcome).inc()
         for outcome, count in event.outcomes.items():
             self._messages.labels(event.appid, outcome).inc(count)
+
+
+def _register(metrics: Sequence[Counter | Gauge | Histogram], registry: CollectorRegistry) -> None:
+    """Register all of them, or none."""
+    for number, metric in enumerate(metrics):
+        try:
+            registry.register(metric)
+        except ValueError:
+            for registered in metrics[:number]:
+                registry.unregister(registered)
+            raise ConfigError(
+                "this registry has the metrics already: make one PrometheusHook and pass it everywhere",
+                field="registry",
+            ) from None

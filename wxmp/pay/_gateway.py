@@ -87,8 +87,9 @@ _OK: Final = range(200, 300)
 _UNAVAILABLE: Final = (502, 503)
 _RETRY_AFTER: Final = re.compile(r"[0-9]{1,6}")
 _NO_PATH: Final[Mapping[str, str]] = {}
-#: A part of a path that is no word of the platform but somebody's number: long, with a digit in it.
-_LONG: Final = re.compile(r"/(?=[^/{]*[0-9])[^/{]{6,}")
+#: A part of a path that is neither a word of the platform (``out-trade-no``, ``h5``, ``apply4sub``) nor a field of a
+#: template, but somebody's: a number of an order, or an openid, which one time in a hundred has no digit in it.
+_NO_WORD: Final = re.compile(r"/(?!(?:\{\w*\}|[a-z][0-9]|[a-z]+(?:[-_0-9][a-z]+)*)(?:/|$))[^/]+")
 
 
 @attrs.frozen
@@ -356,7 +357,7 @@ class Gateway:
 
     def watch(self, call: _Call) -> CallWatch | nullcontext[None]:
         """Return what tells the hook of a call, to be used as a context manager; it does nothing without a hook."""
-        return nullcontext() if self._watcher is None else self._watcher(_LONG.sub("/{}", call.endpoint.name))
+        return nullcontext() if self._watcher is None else self._watcher(_shown(call.endpoint))
 
     async def _attempts(self, call: _Call, attempt: Callable[[str | None, float], Awaitable[T]]) -> T:
         """Run attempts until one succeeds, or until another would do harm or no good."""
@@ -393,14 +394,14 @@ class Gateway:
             api = error if isinstance(error, PayAPIError) else None
             logger.warning(
                 "%s: attempt %d failed (%s), next in %.2f s",
-                call.endpoint.name,
+                _shown(call.endpoint),
                 state.attempt_number,
                 _reason(error),
                 state.upcoming_sleep,
                 extra=log_fields(
                     "call_retried",
                     mchid=self.mchid,
-                    endpoint=call.endpoint.name,
+                    endpoint=_shown(call.endpoint),
                     attempt=state.attempt_number,
                     seconds=state.upcoming_sleep,
                     error=type(error).__name__,
@@ -530,6 +531,11 @@ def _line(field: str, value: object) -> str:
     if not isinstance(value, str) or not value or not value.isprintable() or not value.isascii():
         raise ConfigError(f"{field} must be a text of printable ASCII characters, not empty", field=field)
     return value
+
+
+def _shown(endpoint: PayEndpoint) -> str:
+    """Return what logs and hooks call an endpoint: its name, with nothing of a user or an order in it."""
+    return _NO_WORD.sub("/{}", endpoint.name)
 
 
 def _reason(error: BaseException | None) -> str:

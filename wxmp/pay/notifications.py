@@ -55,7 +55,7 @@ from wxmp.pay._signing import read_headers
 from wxmp.pay.notify_reading import read_envelope, read_object
 from wxmp.pay.notify_records import NotifyEvent, names_merchant, read_resource
 from wxmp.webhook.dedupe import MemoryDedupe
-from wxmp.webhook.delivery import PATIENCE, Deliveries, DeliveryPolicy, Work
+from wxmp.webhook.delivery import HANDLER_TIMEOUT, PATIENCE, Deliveries, DeliveryPolicy, Work
 from wxmp.webhook.dispatch import is_asynchronous
 
 if TYPE_CHECKING:
@@ -463,7 +463,8 @@ class Notifications:
             return b""
         from wxmp._watch import PushWatch
 
-        with PushWatch(self._observer, type(event).__name__, appid="", mchid=self.mchid, service="pay"):
+        kind = type(event).__name__
+        with PushWatch(self._observer, kind, stop=HANDLER_TIMEOUT, appid="", mchid=self.mchid, service="pay"):
             await handler(event)
             return b""
 

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack, cast
 
 import attrs
@@ -15,14 +16,14 @@ import attrs
 from wxmp._log import log_fields
 from wxmp.errors import APIError, ConfigError, MalformedError, WebhookError, WxmpError
 from wxmp.webhook.dedupe import DedupeStore, MemoryDedupe
-from wxmp.webhook.delivery import Deliveries, DeliveryPolicy, Work
+from wxmp.webhook.delivery import HANDLER_TIMEOUT, Deliveries, DeliveryPolicy, Work
 from wxmp.webhook.dispatch import Handlers
 from wxmp.webhook.gate import Gate
 from wxmp.webhook.parsing import identity, read_push
 from wxmp.webhook.replies import as_reply, late_message, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from types import TracebackType
     from typing import Self
 
@@ -362,8 +363,7 @@ class Webhook(Handlers):
         said: list[Reply] = []
 
         async def handle() -> bytes:
-            observer = self._observer
-            reply = await (self._run(push, client) if observer is None else self._run_watched(push, client, observer))
+            reply = await self._run(push, client)
             if reply is None:
                 return b""
             said.append(reply)
@@ -381,17 +381,17 @@ class Webhook(Handlers):
             replay=f"{self._appid}:{opened.replay_key}",
             # Without a window a request is good for ever, and remembered for as long as the push.
             replay_for=opened.replay_for or self._policy.keep,
-            handle=handle,
+            handle=handle if self._observer is None else partial(self._watched, push, handle, self._observer),
             send_late=send_late,
             label=f"{name} {digest[:8]}",
         )
 
-    async def _run_watched(self, push: Push, client: Client | None, hook: EventHook) -> Reply | None:
+    async def _watched(self, push: Push, handle: Callable[[], Awaitable[bytes]], hook: EventHook) -> bytes:
         from wxmp._watch import PushWatch
 
         handled = self._dispatcher.find(push) is not None
-        with PushWatch(hook, type(push).__name__, appid=self._appid, handled=handled):
-            return await self._run(push, client)
+        with PushWatch(hook, type(push).__name__, stop=HANDLER_TIMEOUT, appid=self._appid, handled=handled):
+            return await handle()
 
     async def _run(self, push: Push, client: Client | None) -> Reply | None:
         route = self._dispatcher.find(push)

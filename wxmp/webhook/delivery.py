@@ -41,6 +41,8 @@ GLANCE: Final = 0.25
 TICK: Final = 0.001
 #: Seconds for which a store that failed is not asked again.
 STORE_PAUSE: Final = 1.0
+#: What a handler's task is cancelled with when it has taken too long, so that its watch can tell.
+HANDLER_TIMEOUT: Final = "handler_timeout"
 #: Seconds that a stopped handler has to clean up at shutdown.
 STOP_SECONDS: Final = 2.0
 
@@ -489,7 +491,7 @@ class Deliveries:
         until = job.since + policy.handler_timeout
         if now >= until and not job.expired:
             job.expired = True
-            task.cancel()
+            task.cancel(HANDLER_TIMEOUT)
         if job.renewal is not None:
             self._spawn(self._renew(job, job.fence), self._renewals)
         at = now + policy.lease / RENEWALS
