@@ -29,6 +29,7 @@ extensions = [
     "sphinx_copybutton",
     "site_links",
     "site_anchors",
+    "site_descriptions",
     "site_languages",
     "site_navigation",
     "site_search",
@@ -38,7 +39,7 @@ if not _CHINESE:
 exclude_patterns = [] if _CHINESE else ["zh/**"]
 templates_path = [str(DOCS / "_templates")]
 #: Where the repository can be read; links that leave the documentation lead there.
-repository = _PROJECT["urls"]["Documentation"].partition("#")[0]
+repository = _PROJECT["urls"]["Source"]
 
 # ---- pages
 myst_enable_extensions = ["colon_fence"]

@@ -87,7 +87,7 @@ CHINESE: Final = Language(
 _HEAD_EN: Final = """\
 # Every endpoint
 
-Written by `make docs-tables` from the code; do not edit by hand.
+<!-- Written by `make docs-tables` from the code; do not edit by hand. -->
 
 The platform has {current} current endpoints and answers {others} more that it calls deprecated or no longer maintained.
 Each has a typed call here. A test makes every one of them with as little and with as much as it takes, and compares
@@ -289,7 +289,7 @@ PAY_RETRIED: Final = {
 _ERRORS_EN: Final = """\
 # Every error
 
-The tables are written by `make docs-tables` from the code; do not edit by hand.
+<!-- The tables are written by `make docs-tables` from the code; do not edit by hand. -->
 
 Everything the package raises on purpose is a `wxmp.WxmpError`, and every class can be imported from `wxmp`. The message
 of an error says what happened and what to do about it; a return code (全局返回码) of the platform stands in

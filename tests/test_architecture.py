@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(wxmp.__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 
 #: From the ground up. A module imports from lines above its own in this list, never from its own line or from below.
 LAYERS = [
@@ -367,3 +369,35 @@ def test_only_declared_libraries_are_imported() -> None:
     foreign = {(importer, library) for importer, library in tops if library not in known}
     assert {library for _, library in foreign} <= OF_TESTS
     assert {importer for importer, _ in foreign} <= {"wxmp.testing", "wxmp.testing.token_store", "wxmp.pytest_plugin"}
+
+
+# ---- the page about the architecture, in both languages
+
+
+def rooms(page: Path) -> list[str]:
+    """The rooms that the page about the architecture names, from the ground up."""
+    text = page.read_text(encoding="utf-8")
+    cells = re.findall(r"^\| ((?:`\w+`(?:, |、)?)+) \|", text, re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "zh/architecture.md"])
+def test_the_page_about_the_architecture_names_all_rooms(name: str) -> None:
+    """The table has each room of the package once."""
+    known = {module.split(".")[1] for module in SOURCES if "." in module}
+    named = rooms(DOCS / name)
+    assert sorted(named) == sorted(room for room in known if not room.startswith("_"))
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "zh/architecture.md"])
+def test_rooms_stand_in_the_order_of_their_imports(name: str) -> None:
+    """A room imports from rooms above its own in the table, but for the exceptions that the page names."""
+    order = {room: number for number, room in enumerate(rooms(DOCS / name))}
+    wrong = set()
+    for found in all_imports():
+        if found.typing_only or found.imported not in SOURCES or (found.importer, found.imported) in ALLOWED:
+            continue
+        above, own = (f"{module}.".split(".")[1] for module in (found.imported, found.importer))
+        if above in order and own in order and order[above] > order[own]:
+            wrong.add((own, above))
+    assert wrong == {("client", "control")}

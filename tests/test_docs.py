@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections import Counter
 from contextlib import ExitStack
@@ -63,7 +64,8 @@ PRELOADED = (
 )
 PRELOADED_PEERS = ("requests", "xmltodict", "cryptography.hazmat.primitives.ciphers", "xml.etree.ElementTree")
 
-_FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: In a list a fence is indented.
+_FENCE = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 _PEER = re.compile(r"^(?:from|import) (wechatpy|werobot)\b", re.MULTILINE)
 _OWN = re.compile(r"^(?:from|import) wxmp\b", re.MULTILINE)
@@ -102,9 +104,9 @@ def blocks_of(page: Path) -> tuple[Block, ...]:
     text = page.read_text(encoding="utf-8")
     name = page.relative_to(ROOT).as_posix()
     return tuple(
-        Block(name, text.count("\n", 0, found.start()) + 1, found.group(1), found.group(2))
+        Block(name, text.count("\n", 0, found.start()) + 1, found.group(2), textwrap.dedent(found.group(3)))
         for found in _FENCE.finditer(text)
-        if not found.group(1).startswith("{")  # a directive of the site
+        if not found.group(2).startswith("{")  # a directive of the site
     )
 
 

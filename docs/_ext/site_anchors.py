@@ -17,15 +17,18 @@ _ANCHOR: Final = re.compile(r'<a id="([^"]+)">')
 def enter(app: Sphinx, doctree: nodes.document) -> None:
     """Make an entry for each anchor of the page. The printed index has been made by now, and stays free of them.
 
-    The search cannot look for an anchor that begins with a digit, so that each gets a second name.
+    The search cannot look for an anchor that begins with a digit, so that the row it stands in gets a second name. What
+    is in the row is what the search then shows.
     """
     names: list[str] = []
     for node in list(doctree.findall(nodes.raw)):
         found = _ANCHOR.findall(node.astext())
-        if found:
+        row = node.parent
+        while row is not None and not isinstance(row, nodes.row):
+            row = row.parent
+        if found and row is not None:
             names += found
-            text = _ANCHOR.sub(r'<a id="\1"></a><a id="code-\1">', node.astext())
-            node.replace_self(nodes.raw(text, text, format="html"))
+            row["ids"].append(f"code-{found[0]}")
     if names:
         entries = [("single", name, f"code-{name}", "main", None) for name in names]
         doctree.append(addnodes.index(entries=entries))

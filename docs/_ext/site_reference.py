@@ -48,15 +48,17 @@ def put_calls_first() -> None:
     """Let the page of a family begin with its calls; the records follow in the order of the source."""
     for name, module in sorted(sys.modules.items()):
         if name.startswith("wxmp.api."):
-            for entry, value in vars(module).items():
-                if _is_family(value) and value.__module__ == name:
-                    analyzer = ModuleAnalyzer.for_module(name)
-                    analyzer.analyze()
-                    analyzer.tagorder[entry] = -1
+            analyzer = ModuleAnalyzer.for_module(name)
+            analyzer.analyze()
+            places, names = analyzer.tagorder, vars(module)
+            # Sphinx shows the members of a module in the order of this list.
+            module.__all__ = sorted(
+                module.__all__, key=lambda entry: (not _is_family(names[entry]), places.get(entry, len(places)), entry)
+            )
 
 
 def _is_family(value: object) -> bool:
-    return inspect.isclass(value) and "_call" in {field.name for field in getattr(value, "__attrs_attrs__", ())}
+    return inspect.isclass(value) and value.__module__.startswith("wxmp.") and value.__name__.endswith("API")
 
 
 class Docstring(GoogleDocstring):
