@@ -487,6 +487,26 @@ def test_from_env_takes_one_secret(tmp_path: Path) -> None:
         Client.from_env(environ=variables)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WXMP_ENDPOINT", "http://[::1"),
+        ("WXMP_TOKEN_STORE", "redis://[::1"),
+        ("WXMP_TOKEN_STORE", "redis://:hunter2@host:port/0"),
+        ("WXMP_TOKEN_STORE", "control:http://[::1"),
+        ("WXMP_SECRET_FILE", "/dev/zero"),
+    ],
+)
+def test_from_env_names_the_variable_that_cannot_work(name: str, value: str) -> None:
+    """Whatever is wrong with a value, the error names its variable, comes at once, and shows no password."""
+    variables = {"WXMP_APPID": "wx1", "WXMP_CONTROL_KEY": "wxck_a_b"}
+    if name != "WXMP_SECRET_FILE":
+        variables["WXMP_SECRET"] = "one"
+    with pytest.raises(ConfigError, match=name) as caught:
+        Client.from_env(environ=variables | {name: value})
+    assert "hunter2" not in str(caught.value)
+
+
 def test_from_env_reads_the_channel() -> None:
     """WXMP_TOKEN_CHANNEL chooses the channel, an argument beats it, and any other word is refused by its name."""
     variables = {"WXMP_APPID": "wx1", "WXMP_SECRET": "one", "WXMP_TOKEN_CHANNEL": "plain"}

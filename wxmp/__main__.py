@@ -6,7 +6,7 @@ import signal
 import sys
 
 from wxmp.cli import INSTALL_HINT, missing_extra
-from wxmp.cli._console import INTERRUPTED, set_up_streams, swallow_output
+from wxmp.cli._console import INTERRUPTED, output_failed, set_up_streams, swallow_output
 
 __all__ = ["main"]
 
@@ -28,6 +28,12 @@ def main() -> None:
     except BrokenPipeError:
         swallow_output()
         raise SystemExit(INTERRUPTED + BROKEN_PIPE) from None
+    except KeyboardInterrupt:  # before the command has begun
+        raise SystemExit(INTERRUPTED + signal.SIGINT) from None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        output_failed(error)  # a help that fills the disk: commands say themselves what is wrong
     except ImportError as error:
         missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
         if not isinstance(missing, ModuleNotFoundError) or not missing_extra(missing):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -22,7 +23,7 @@ from wxmp.tokens.memory import MemoryTokenStore
 from wxmp.tokens.store import TokenKey, check_token_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from wxmp._request import FilePart
@@ -64,6 +65,8 @@ logging.getLogger("wxmp").addHandler(logging.NullHandler())
 
 #: Seconds for one attempt of a call, from connecting to the last byte.
 CALL_TIMEOUT: Final = 10.0
+#: Bytes that are read of a file with the AppSecret, which has 32.
+SECRET_FILE_LIMIT: Final = 4096
 #: A life above this is no answer, in seconds.
 LIFE_LIMIT: Final = 86_400.0
 
@@ -212,13 +215,16 @@ class Client:
         has_secret = bool(variables.get(prefix + "SECRET") or variables.get(prefix + "SECRET_FILE"))
         if has_secret or not store.kept_elsewhere:
             secret()
+        endpoint = variables.get(prefix + "ENDPOINT")
+        with _named_in_env(prefix + "ENDPOINT"):
+            platform = _platform_at(endpoint) if endpoint else PRODUCTION
         client = cls(
             appid,
             secret if has_secret else None,
             token_store=store,
             token_channel=token_channel or _channel_from_env(variables, prefix),
             token_policy=token_policy,
-            base_url=variables.get(prefix + "ENDPOINT") or PRODUCTION,
+            base_url=platform,
             timeout=timeout,
             retry=retry,
             http_client=http_client,
@@ -623,7 +629,11 @@ def _platform_at(base_url: str) -> Platform:
     if not isinstance(base_url, str):
         raise ConfigError("base_url must be an address or a Platform", field="base_url")
     base = base_url.rstrip("/")
-    if urlsplit(base).hostname in _LOOPBACK:
+    try:
+        host = urlsplit(base).hostname
+    except ValueError:
+        raise ConfigError("base_url is no address that can be read", field="base_url") from None
+    if host in _LOOPBACK:
         return Platform(api=base, mp=f"{base}/mp", open=f"{base}/open")
     return Platform(api=base, mp=PRODUCTION.mp, open=PRODUCTION.open)
 
@@ -633,6 +643,15 @@ def _from_env(variables: Mapping[str, str], name: str) -> str:
     if not value:
         raise ConfigError(f"the environment variable {name} is not set", field=name)
     return value
+
+
+@contextmanager
+def _named_in_env(name: str) -> Iterator[None]:
+    """Let a mistake be found by the variable it stands in, and not by the argument that it became."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}", field=name) from None
 
 
 def _secret_from_env(variables: Mapping[str, str], prefix: str) -> str:
@@ -646,13 +665,17 @@ def _secret_from_env(variables: Mapping[str, str], prefix: str) -> str:
             raise ConfigError(f"neither the environment variable {name} nor {file_name} is set", field=name)
         return value
     try:
-        found = Path(path).read_text(encoding="utf-8").strip()
+        with Path(path).open("rb") as file:  # a piece: whoever names a device by mistake would wait for ever
+            content = file.read(SECRET_FILE_LIMIT + 1)
+        found = content.decode().strip()
     except OSError as error:
         raise ConfigError(f"{file_name}: {path} cannot be read: {error.strerror}", field=file_name) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file_name}: {path} holds no text in UTF-8", field=file_name) from None
     if not found:
         raise ConfigError(f"{file_name}: {path} is empty", field=file_name)
+    if len(content) > SECRET_FILE_LIMIT:
+        raise ConfigError(f"{file_name}: {path} holds more than an AppSecret", field=file_name)
     return found
 
 
@@ -675,16 +698,19 @@ def _store_from_env(variables: Mapping[str, str], prefix: str) -> TokenStore:
     if kind == "file" and rest:
         from wxmp.tokens.file import FileTokenStore
 
-        return FileTokenStore(rest)
+        with _named_in_env(name):
+            return FileTokenStore(rest)
     if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
         from wxmp.tokens.redis import RedisTokenStore
 
-        return RedisTokenStore(value)
+        with _named_in_env(name):
+            return RedisTokenStore(value)
     if kind == "control" and rest:
         from wxmp.control.store import HTTPTokenStore
 
         key = partial(_from_env, variables, prefix + "CONTROL_KEY")
         key()
-        return HTTPTokenStore(rest.split(","), key)
+        with _named_in_env(name):
+            return HTTPTokenStore(rest.split(","), key)
     kinds = "memory:, file:…, redis://…, rediss://…, unix://… or control:https://…"
     raise ConfigError(f"{name} must be {kinds}", field=name)

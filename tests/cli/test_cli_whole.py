@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,19 @@ import pytest
 from rich.cells import cell_len
 
 from tests.cli.line import COMMAND, PATIENCE, ROOT, Done, Line, Terminal, finish, wait_for
-from wxmp.cli._console import DONE, FAILED, FINDINGS, INTERRUPTED, USAGE_ERROR
+from wxmp.__main__ import main
+from wxmp.cli._console import (
+    DONE,
+    FAILED,
+    FINDINGS,
+    INTERRUPTED,
+    USAGE_ERROR,
+    Signals,
+    ending,
+    taking_signals,
+    tell,
+)
+from wxmp.cli._console import run as run_command
 from wxmp.cli.app import app
 from wxmp.simulator import Simulator
 
@@ -167,6 +182,135 @@ def test_an_output_that_knows_no_chinese(wxmp: Line) -> None:
     assert "菜单😀" in json.loads(done.out)["diff"]
 
 
+def test_streams_that_are_closed(wxmp: Line) -> None:
+    """Without an input there is nobody to ask, without an output nobody to tell; that is no mistake in here."""
+    closing = ["sh", "-c", 'exec "$0" "$@" <&- >&-', *COMMAND, "token", "refresh"]
+    variables = {**os.environ, **wxmp.variables, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(closing, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False, env=variables)
+    assert done.returncode == USAGE_ERROR
+    assert done.stderr == "yes: there is no terminal to ask at; add --yes to go ahead\n"
+
+
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes where nothing fits")
+
+
+@FULL
+@pytest.mark.parametrize(
+    "tokens", [("token", "get"), ("token", "status", "--json"), ("user", "export", "-")], ids=" ".join
+)
+def test_an_output_that_is_full(wxmp: Line, tokens: tuple[str, ...]) -> None:
+    """One sentence and code 1: something was done, and cannot be told."""
+    with Path("/dev/full").open("w") as full:
+        wxmp.monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as ended:
+            app(list(tokens))
+        wxmp.monkeypatch.undo()
+    assert ended.value.code == FAILED
+    assert wxmp.capsys.readouterr().err == "The output cannot be written: No space left on device\n"
+
+
+@FULL
+def test_a_help_that_does_not_fit() -> None:
+    """Also where no command was run."""
+    with Path("/dev/full").open("w") as full:
+        command = [*COMMAND, "--help"]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False, cwd=ROOT
+        )
+    assert (done.returncode, done.stderr) == (FAILED, "The output cannot be written: No space left on device\n")
+
+
+def test_nobody_hears(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standard error that nobody reads stops no work."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", buffering=1, encoding="utf-8") as deaf:
+        monkeypatch.setattr(sys, "stderr", deaf)
+        tell("x")
+        monkeypatch.undo()
+        with suppress(OSError):
+            deaf.close()
+
+
+def test_ctrl_c_before_a_command_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends without a traceback."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wxmp.cli.app.app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == INTERRUPTED + signal.SIGINT
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    """nohup, and a job behind &, go on as they were meant to."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with taking_signals(lambda *_: None):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# ---- what a script sees
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ("token", "get", "--appid", "a/b"),
+        ("token", "status", "--token-store", "none"),
+        ("token", "refresh"),
+        ("menu", "diff", "none.yaml"),
+        ("menu", "pull", "menu.yaml"),
+        ("menu", "push", "menu.yaml"),
+        ("user", "export", "all.txt"),
+        ("user", "export", "all.csv", "--tag", "none"),
+        ("send", "template", "run", "--template-id", "TM"),
+        ("doctor", "--watch", "99"),
+        ("control", "check", "--config", "none.toml"),
+        ("control", "key", "shop"),
+    ],
+    ids=" ".join,
+)
+def test_json_also_where_nothing_was_done(wxmp: Line, tokens: tuple[str, ...]) -> None:
+    """One line of JSON with what is wrong; people find the same sentence on standard error."""
+    (wxmp.folder / "menu.yaml").write_text("menu: [{name: 菜单, type: click, key: k}]\n", encoding="utf-8")
+    done = wxmp(*tokens, "--json")
+    told = json.loads(done.out)
+    assert (done.code, done.out.count("\n"), told["error"]["type"]) == (USAGE_ERROR, 1, "ConfigError")
+    assert told["error"]["message"] in done.err
+
+
+def test_json_where_the_platform_refuses(wxmp: Line) -> None:
+    """The platform's code stands in it as a number."""
+    wxmp.sim.fault("errcode", "/cgi-bin/get_current_selfmenu_info", errcode=48001)
+    done = wxmp("menu", "pull", "other.yaml", "--json")
+    told = json.loads(done.out)["error"]
+    assert (done.code, told["type"], told["errcode"]) == (FAILED, "NotAuthorizedError", 48001)
+
+
+def test_json_where_it_was_interrupted(wxmp: Line) -> None:
+    """Also then there is one line."""
+
+    def main() -> None:
+        async def work(_signals: Signals) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.sleep(PATIENCE)
+
+        with ending(as_json=True):
+            run_command(work)
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == INTERRUPTED + signal.SIGTERM
+    assert json.loads(wxmp.capsys.readouterr().out)["error"]["type"] == "InterruptedBySignal"
+
+
 @pytest.mark.parametrize("tokens", [("--help",), ("token", "status"), ("menu", "diff", "menu.yaml")])
 def test_a_terminal_of_80_columns(wxmp: Line, tokens: tuple[str, ...]) -> None:
     """No line is wider than the terminal."""
@@ -257,5 +401,5 @@ def test_the_page_names_everything(page: str) -> None:
         assert f"wxmp {' '.join(chain)}".strip() in text, chain
         for name in options(inner) - {"--help", "--version"}:
             assert f"`{name}`" in text, (chain, name)
-    for code in (DONE, FAILED, USAGE_ERROR, FINDINGS, INTERRUPTED + 2, INTERRUPTED + 15, INTERRUPTED + 13):
+    for code in (DONE, FAILED, USAGE_ERROR, FINDINGS, *(INTERRUPTED + number for number in (1, 2, 13, 15))):
         assert f"| {code} |" in text

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from wxmp.cli._control_config import key_entry, read_config
+from wxmp.cli.control import add_entry
 from wxmp.control import ControlKey
 from wxmp.errors import ConfigError
 from wxmp.simulator import Simulator
@@ -334,6 +336,20 @@ def test_a_key_in_the_file_is_refused(setup: Setup) -> None:
     assert refused.returncode == 2
     assert "holds a key itself" in refused.stderr
     assert not re.search(r"wxck_[0-9a-f]{12}_", refused.stderr)
+
+
+def test_a_key_that_does_not_fit(tmp_path: Path) -> None:
+    """On a full disk the file stays as it was: with half of an entry the server could not start any more."""
+    config = tmp_path / "control.toml"
+    config.write_text("#" * 10_000 + "\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_050, hard))
+    try:
+        with pytest.raises(ConfigError, match="cannot be written: File too large"):
+            add_entry(config, "[[keys]]\nname = 'a key with a very long name, longer than what is left'\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert config.read_text() == "#" * 10_000 + "\n"
 
 
 def test_a_key_is_appended(setup: Setup) -> None:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.redis_server import RedisServer, free_port
 from wxmp import AccountError, Client, FileTokenStore
-from wxmp.cli import _doctor_callback, _doctor_case, _doctor_network, _doctor_store, doctor
+from wxmp.cli import _doctor_account, _doctor_callback, _doctor_case, _doctor_network, _doctor_store, doctor
 from wxmp.cli._doctor_report import CHECKS, WIDTH, columns
 from wxmp.cli.doctor import app
 from wxmp.control import ControlKey, ControlServer, HTTPTokenStore
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wxmp.simulator.faults import Effect
+    from wxmp.tokens.store import TokenKey
 
 TOKEN = "devSampleToken"
 OTHER_TOKEN = "otherSampleToken"
@@ -265,11 +266,65 @@ def test_it_takes_the_token_of_the_fleet(ward: Ward) -> None:
     assert [path.name for path in (ward.folder / "tokens").glob("*doctor*")] == []
 
 
-def test_the_plain_endpoint_is_never_asked(ward: Ward) -> None:
+def test_two_doctors_do_not_meet(ward: Ward) -> None:
+    """Each tries the store out in a record of its own: one that sweeps takes nothing away from the other."""
+    channels = []
+    lease = FileTokenStore.lease
+
+    async def noted(self: FileTokenStore, key: TokenKey, **more: Any) -> Any:
+        channels.append(key.channel)
+        return await lease(self, key, **more)
+
+    ward.patch.setattr(FileTokenStore, "lease", noted)
+    assert (ward.run().code, ward.run().code) == (0, 0)
+    tried = [channel for channel in channels if channel.startswith("doctor")]
+    assert len(set(tried)) == len(tried) == 2
+
+
+def test_a_token_that_the_fleet_has_just_replaced(ward: Ward) -> None:
+    """A dead token that is not in the store any more accuses nobody."""
+    assert ward.run().code == 0
+    ward.sim.kill_token()
+
+    async def newer(_case: object) -> str:
+        return "another"
+
+    ward.patch.setattr(_doctor_account, "_stored_now", newer)
+    told = ward.run()
+    assert told.status("call") == "ok"
+    assert "replaced its token at this very moment" in told.text("call")
+
+
+def test_an_endpoint_that_is_no_address(ward: Ward) -> None:
+    """It is a problem of the settings, not one of the doctor."""
+    told = ward.run(WXMP_ENDPOINT="http://[::1")
+    assert (told.code, told.errors) == (3, {"settings"})
+
+
+def test_a_control_key_that_was_cut(ward: Ward) -> None:
+    """It is told by its form; nobody is accused of having refused it."""
+    told = ward.run(WXMP_TOKEN_STORE="control:https://127.0.0.1:1", WXMP_CONTROL_KEY="wxck")
+    assert "does not have the form of a key" in told.check("store")["cause"]
+
+
+def test_a_redirect_to_no_address() -> None:
+    """What a server writes there cannot break the doctor."""
+    assert _doctor_callback._place("http://[") == "what is no address"
+
+
+def test_the_option_counts_more_than_the_environment(ward: Ward) -> None:
+    """Told to look at the stable channel, it asks that one, whatever the environment says."""
+    assert ward.run("--token-channel", "stable", WXMP_TOKEN_CHANNEL="plain").code == 0
+    assert ward.sim.token_requests_of("plain") == 0
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_the_plain_endpoint_is_never_asked(ward: Ward, by: str) -> None:
     """A fleet on the plain channel loses no token to the doctor."""
-    told = ward.run("--token-channel", "plain")
+    told = ward.run("--token-channel", "plain") if by == "option" else ward.run(WXMP_TOKEN_CHANNEL="plain")
     assert told.code == 0
     assert "end the token of whoever has it" in told.text("token")
+    assert told.status("others") == "skipped"
     assert ward.sim.token_requests_of("plain") == 0
 
 
@@ -609,7 +664,7 @@ def test_a_folder_of_somebody_else(ward: Ward) -> None:
     told = ward.run()
     assert told.errors == {"store"}
     assert "others may write" in told.check("store")["found"]
-    assert "chmod 700" in told.check("store")["remedy"]
+    assert f"install -d -m 700 -o USER {folder}" in told.check("store")["remedy"]
     folder.chmod(0o755)
     assert "chmod 700" in ward.run().text("store")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,14 +15,14 @@ from rich.cells import cell_len
 
 from tests.cli.line import Line, Terminal, finish, wait_for
 from wxmp.api.menu import ButtonType, MatchRule, MenuArticle, MenuButton
+from wxmp.cli._console import Signals
 from wxmp.cli._menu_file import CONSOLE_TYPES, ForSome, MenuSet, document, read_menus, write_menus
-from wxmp.cli.menu import common_end
+from wxmp.cli.menu import common_end, read_file
 from wxmp.errors import ConfigError
 from wxmp.simulator import Policy, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ADD = "/cgi-bin/menu/addconditional"
 REMOVE = "/cgi-bin/menu/delconditional"
@@ -292,6 +293,12 @@ def test_too_many_domains_together_are_deleted_first(wxmp: Line) -> None:
         ("buttons: []\n", "menu.yaml, line 1: there is no key 'buttons'; there are menu, conditional"),
         ("conditional: []\n", "menu.yaml, line 1: menu: is missing"),
         ("menu:\n  name: x\n", 'menu.yaml, line 2: menu: must be a list; begin each entry with "- "'),
+        ("menu:\n#  - name: x\n", "menu.yaml, line 1: menu: is empty; write entries below it, or [] for none"),
+        (BASE + "conditional:\n", "line 10: conditional: is empty; write entries below it, or [] for none"),
+        (BASE + "    extra: {a: .nan}\n", "extra: is no number that JSON has"),
+        (BASE + "    extra: &e {a: *e}\n", "extra: is too large"),
+        (BASE + f"    extra: {'{a: ' * 99}1{'}' * 99}\n", "extra: is too large"),
+        ('menu:\n  - {name: "\\ud83d", type: click, key: k}\n', "line 2: menu[0].name: has half of a character"),
         ("menu:\n  - type: click\n", "menu.yaml, line 2: menu[0]: has no name"),
         ("menu:\n  - {name: x, type: click, ky: K}\n", "line 2: menu[0]: there is no key 'ky'; did you mean key?"),
         ("menu:\n  - name: x\n    name: y\n", "menu.yaml, line 3: menu[0].name: is there twice"),
@@ -334,6 +341,12 @@ def test_aliases_do_not_explode() -> None:
         read_menus(text, "menu.yaml")
 
 
+def test_a_file_without_an_end() -> None:
+    """A device, or a pipe that somebody goes on filling, is not read for ever."""
+    with pytest.raises(ConfigError, match="no file of menus"):
+        read_file(Path("/dev/zero"))
+
+
 # ---- half-way
 
 
@@ -345,7 +358,7 @@ def test_a_failure_in_between_is_told_and_the_rest_is_done_later(wxmp: Line) -> 
     assert done.code == 1
     told = json.loads(done.out)
     assert (len(told["done"]), told["failed"], told["not_done"]) == (2, "add the menu for platform ios", [])
-    assert "65316" in told["error"]
+    assert (told["error"]["type"], told["error"]["errcode"]) == ("ArgumentError", 65316)
     assert names(wxmp) == ["星标"]
     wxmp.sim.clear_faults()
     assert wxmp("menu", "push", file, "--yes").code == 0
@@ -386,6 +399,20 @@ def test_a_terminal_is_asked(wxmp: Line) -> None:
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130, terminal.text
     assert terminal.widest <= 80
+    assert calls(wxmp) == [0, 0, 0]
+
+
+def test_somebody_was_at_the_console_meanwhile(wxmp: Line) -> None:
+    """What a person has agreed to is what was shown: when the menus have changed since, nothing is done."""
+    file = write(wxmp, BASE)
+
+    def confirm(*_: object, **__: object) -> bool:
+        wxmp.sim.account.menu = [{"name": "其他", "type": "click", "key": "k", "sub_button": []}]
+        return True
+
+    wxmp.monkeypatch.setattr(Signals, "confirm", confirm)
+    done = wxmp("menu", "push", file)
+    assert (done.code, "have changed meanwhile" in done.err) == (2, True)
     assert calls(wxmp) == [0, 0, 0]
 
 

@@ -112,16 +112,17 @@ def test_refresh_asks_on_a_terminal(wxmp: Line, answer: str, code: int) -> None:
     assert (wxmp("token", "get").out == before) is bool(code)
 
 
-def test_ctrl_c_lets_a_refresh_come_to_its_end(wxmp: Line) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_signal_lets_a_refresh_come_to_its_end(wxmp: Line, number: signal.Signals, code: int) -> None:
     """The old token is dead by then: the new one gets into the store, and the lease is free again."""
     before = json.loads(wxmp("token", "get", "--json").out)
     wxmp.sim.fault("latency", STABLE, seconds=0.7)
     process = wxmp.start("token", "refresh", "--yes")
     wait_for(lambda: wxmp.sim.token_requests == 2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     done = finish(process)
     wxmp.sim.clear_faults()
-    assert done.code == 130, done.err
+    assert done.code == code, done.err
     assert "Finishing what is on its way" in done.err
     after = json.loads(wxmp("token", "get", "--json").out)
     assert after["generation"] > before["generation"]

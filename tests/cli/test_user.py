@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import resource
 import signal
 import stat
 import tracemalloc
@@ -17,7 +18,8 @@ from tests.cli.line import Line, Terminal, finish, wait_for
 from wxmp.api.user import OpenidData, OpenidPage, UserInfo
 from wxmp.cli._console import Signals
 from wxmp.cli._export_file import PartFile, make_sheet
-from wxmp.cli.user import FIELDS, KNOWN, Job, Lines
+from wxmp.cli.user import FIELDS, KNOWN, Job, Lines, describe
+from wxmp.errors import ConfigError
 from wxmp.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -137,6 +139,7 @@ def test_excel_mark(wxmp: Line) -> None:
         (("all.csv", "--fields", ","), "name at least one"),
         (("all.jsonl", "--bom"), "are for CSV only"),
         (("-", "--resume"), "cannot be continued"),
+        (("-", "--tag", "无"), "no tag '无'"),
         (("-", "--json", "--format", "csv"), "cannot be both"),
         (("none/all.csv",), "cannot be written"),
         ((".", "--format", "csv"), "is no file"),
@@ -145,7 +148,7 @@ def test_excel_mark(wxmp: Line) -> None:
 def test_mistakes(wxmp: Line, arguments: tuple[str, ...], said: str) -> None:
     """What cannot work is one sentence, and leaves nothing behind."""
     done = wxmp("user", "export", *arguments)
-    assert done.code == 2
+    assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert left_behind(wxmp) == []
 
@@ -166,7 +169,8 @@ def test_a_used_up_quota_and_the_rest_later(wxmp: Line) -> None:
     before = wxmp.sim.calls(DETAILS)
     told = json.loads(wxmp("user", "export", "all.csv", "--resume", "--json").out)
     assert (told["users"], told["earlier"]) == (FOLLOWERS, 400)
-    assert wxmp.sim.calls(DETAILS) - before == 6
+    # 6 for the rest instead of 10; what the first start gave up may still arrive.
+    assert 6 <= wxmp.sim.calls(DETAILS) - before < 10
     assert sorted(row["openid"] for row in rows(wxmp.folder / "all.csv")) == sorted(openids(wxmp))
     assert left_behind(wxmp) == ["all.csv"]
 
@@ -181,6 +185,57 @@ def test_resume_goes_on_only_with_the_same(wxmp: Line) -> None:
     assert wxmp("user", "export", "all.csv", "--fields", "openid,remark").code == 0
     assert len(rows(wxmp.folder / "all.csv")) == FOLLOWERS
     assert left_behind(wxmp) == ["all.csv"]
+
+
+def test_a_full_disk(wxmp: Line) -> None:
+    """What fits is kept and can be continued when there is room again; the old file stays, the code is 1."""
+    (wxmp.folder / "all.csv").write_text("before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        done = wxmp("user", "export", "all.csv", "--json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    told = json.loads(done.out)
+    assert (done.code, told["status"], told["error"]["type"]) == (1, "stopped", "OSError")
+    assert "all.csv.part cannot be written: File too large\nStopped after 400 followers" in done.err
+    assert (wxmp.folder / "all.csv").read_text() == "before"
+    assert wxmp("user", "export", "all.csv", "--resume").code == 0
+    assert sorted(row["openid"] for row in rows(wxmp.folder / "all.csv")) == sorted(openids(wxmp))
+
+
+def test_killed_behind_the_first_line(wxmp: Line) -> None:
+    """The names of the columns stand in a continued file once."""
+    target = PartFile(
+        wxmp.folder / "all.csv",
+        describe(wxmp.sim.account.appid, "csv", ("openid",), None, bom=False, raw=False),
+        resume=False,
+    )
+    target.write(make_sheet("csv", ("openid",), bom=False, raw=False).head(), 0, "")
+    target._file.close()
+    assert wxmp("user", "export", "all.csv", "--fields", "openid", "--resume").code == 0
+    assert [row["openid"] for row in rows(wxmp.folder / "all.csv")] == openids(wxmp)
+
+
+@pytest.mark.parametrize("name", ["all.csv.part", "all.csv.part.json", "all.csv.part.json.new"])
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_links_that_somebody_has_laid(wxmp: Line, name: str, link: str) -> None:
+    """In a folder that others can write to, nothing is written into a file of their choice."""
+    victim = wxmp.folder / "victim"
+    victim.write_text("as it was")
+    getattr(wxmp.folder / name, link)(victim)
+    done = wxmp("user", "export", "all.csv", "--fields", "openid")
+    assert done.code == (2 if name == "all.csv.part" else 0), done.err
+    assert victim.read_text() == "as it was"
+
+
+def test_another_export_ends_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was opened as a part and is in its place by now is not written to: it is the other one's whole file."""
+    (tmp_path / "all.csv.part").write_text("whole")
+    monkeypatch.setattr("fcntl.flock", lambda *_: (tmp_path / "all.csv.part").replace(tmp_path / "all.csv"))
+    with pytest.raises(ConfigError, match="another export"):
+        PartFile(tmp_path / "all.csv", "what", resume=False)
+    assert (tmp_path / "all.csv").read_text() == "whole"
 
 
 def test_a_torn_tail_is_cut_off(wxmp: Line) -> None:

@@ -767,6 +767,21 @@ async def test_a_quota_that_is_not_known_is_no_trouble(house: House) -> None:
     assert house.simulator.calls("/cgi-bin/openapi/quota/get") == 1
 
 
+async def test_a_death_that_the_server_itself_meets_is_noted(house: House) -> None:
+    """Its own look at the quota can be the first call with a dead token: that death counts like any other."""
+    first = await house.value()
+    house.simulator.kill_token()
+    await house.http().get("/v1/status")  # from now on the quota is asked for
+    (desk,) = house.server._desks.values()
+    await until(lambda: desk.ledger.deaths)
+    (told,) = (await house.http().get("/v1/status")).json()["values"]
+    assert told["another_system"] == {"suspected": True, "early_deaths_24h": 1}
+    assert [(death.key, death.generation) for death in desk.ledger.deaths] == [
+        ("the control server", first["generation"])
+    ]
+    assert (await house.value())["access_token"] != first["access_token"]
+
+
 async def test_status_tells_how_a_value_died(house: House) -> None:
     """When it died, after what time, with which code, on which call, and whose key noticed; and what that points to."""
     first = await house.value()

@@ -1,4 +1,4 @@
-"""What all commands that call the platform have in common: the account they are for, and how they end.
+"""What all commands that call the platform have in common: the account they are for.
 
 A secret is never an argument: arguments show in the process list and stay in the history of the shell.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,17 +15,16 @@ from urllib.parse import urlsplit
 import attrs
 from cyclopts import Parameter
 
-from wxmp.cli._console import DONE, FAILED, FINDINGS, INTERRUPTED, USAGE_ERROR, tell
 from wxmp.client import Client
-from wxmp.errors import ConfigError, WxmpError
+from wxmp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from wxmp.events import EventHook
     from wxmp.retry import RetryPolicy
 
-__all__ = ["DONE", "FAILED", "FINDINGS", "INTERRUPTED", "USAGE_ERROR", "AccountOptions", "ending"]
+__all__ = ["AccountOptions", "options_of"]
 
 
 @Parameter(name="*")
@@ -83,6 +81,11 @@ class AccountOptions:
         return Client.from_env(environ=self.environ(), retry=retry, on_event=on_event)
 
 
+def options_of(account: AccountOptions | None) -> AccountOptions:
+    """Return the options, also where none was given."""
+    return account if account is not None else AccountOptions()
+
+
 def _has_password(address: str) -> bool:
     try:
         parts = urlsplit(address.partition("control:")[2] or address)
@@ -95,26 +98,3 @@ def _lacks_secret(variables: Mapping[str, str]) -> bool:
     if not variables.get("WXMP_APPID") or variables.get("WXMP_TOKEN_STORE", "").startswith("control:"):
         return False
     return not variables.get("WXMP_SECRET") and not variables.get("WXMP_SECRET_FILE")
-
-
-@contextmanager
-def ending() -> Iterator[None]:
-    """Turn the errors of this package into one sentence on standard error and an exit code.
-
-    Raises:
-        SystemExit: 2 for a ``ConfigError`` or a file that cannot be used, 1 for every other error of this package, 130
-            for Ctrl-C.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # nobody reads any more: that is no error, and ends the program quietly
-    except (ConfigError, OSError) as error:
-        tell(str(error))
-        raise SystemExit(USAGE_ERROR) from None
-    except WxmpError as error:
-        tell(str(error))
-        raise SystemExit(FAILED) from None
-    except KeyboardInterrupt:
-        tell("Interrupted.")
-        raise SystemExit(INTERRUPTED + 2) from None

@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NoReturn, Self, TypeVar
 
-from wxmp.errors import ConfigError
+from wxmp.errors import APIError, ConfigError, WxmpError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -24,14 +24,20 @@ __all__ = [
     "FINDINGS",
     "INTERRUPTED",
     "USAGE_ERROR",
+    "InterruptedBySignal",
     "Signals",
     "confirm",
+    "ending",
+    "error_as_json",
     "folded",
+    "output_failed",
     "print_json",
     "run",
+    "say",
     "set_up_logging",
     "set_up_streams",
     "swallow_output",
+    "taking_signals",
     "tell",
 ]
 
@@ -45,8 +51,12 @@ FAILED: Final = 1
 USAGE_ERROR: Final = 2
 #: It is done, and there is something to look at: a difference, a problem, somebody who was refused.
 FINDINGS: Final = 3
-#: Plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM, 141 for a pipe that nobody reads any more.
+#: Plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 141 for a pipe without a reader.
 INTERRUPTED: Final = 128
+#: The signals that ask a command to end: Ctrl-C, a service manager, a terminal or a connection that is gone.
+ENDING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+#: Standard input, output and error.
+STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 #: Columns of what people read.
 WIDTH: Final = 80
 #: The name of what writes characters that an output cannot show.
@@ -58,8 +68,16 @@ BASIC: Final = 0xFFFF
 def set_up_streams() -> None:
     """Let every text be written, whatever the encoding: as an escape of JSON where it has no sign of its own.
 
-    Such a line is still valid JSON, which holds these escapes in texts only.
+    Such a line is still valid JSON, which holds these escapes in texts only. A stream that the shell has closed
+    (``<&-``) is an empty one: nothing that is opened later may get its number, and what was meant for people.
     """
+    for number, (name, mode) in enumerate(STREAMS):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for ever
     codecs.register_error(ESCAPES, _escape)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -104,9 +122,36 @@ def set_up_logging(*, times: bool = False) -> None:
 
 
 def tell(text: str) -> None:
-    """Say something that is not the result, on standard error."""
-    sys.stderr.write(f"{folded(text)}\n")
-    sys.stderr.flush()
+    """Say something that is not the result, on standard error; when nobody can hear it, the work goes on."""
+    with suppress(OSError):
+        sys.stderr.write(f"{folded(text)}\n")
+        sys.stderr.flush()
+
+
+def say(text: str) -> None:
+    """Write a part of the result on standard output, at once.
+
+    Raises:
+        SystemExit: It cannot be written: the disk is full, the terminal is gone.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        output_failed(error)
+
+
+def output_failed(error: OSError) -> NoReturn:
+    """End, because standard output takes nothing more.
+
+    Raises:
+        SystemExit: Always.
+    """
+    swallow_output()
+    tell(f"The output cannot be written: {error.strerror}")
+    raise SystemExit(FAILED) from None
 
 
 def folded(text: str) -> str:
@@ -124,8 +169,55 @@ def print_json(value: object) -> None:
     """Print one line of JSON."""
     import json
 
-    sys.stdout.write(f"{json.dumps(value, ensure_ascii=False)}\n")
-    sys.stdout.flush()
+    say(f"{json.dumps(value, ensure_ascii=False)}\n")
+
+
+def error_as_json(error: BaseException) -> dict[str, object]:
+    """Return what ``--json`` tells about a failure: the kind, the sentence, and the platform's code, else 0."""
+    code = error.errcode if isinstance(error, APIError) else 0
+    return {"type": type(error).__name__, "message": str(error), "errcode": code}
+
+
+class InterruptedBySignal(SystemExit):
+    """A signal ended the command; the code says which."""
+
+    def __str__(self) -> str:
+        return "Interrupted."
+
+
+@contextmanager
+def ending(*, as_json: bool = False) -> Iterator[None]:
+    """Turn the errors of this package into one sentence on standard error and an exit code.
+
+    Args:
+        as_json: Also print ``{"error": ...}``, so that a script finds one line of JSON whatever happens.
+
+    Raises:
+        SystemExit: 2 for a ``ConfigError`` or a file that cannot be used, 1 for every other error of this package, 130
+            for Ctrl-C.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # nobody reads any more: that is no error, and ends the program quietly
+    except (ConfigError, OSError) as error:
+        failure: BaseException = error
+        code = USAGE_ERROR
+    except WxmpError as error:
+        failure, code = error, FAILED
+    except KeyboardInterrupt:
+        failure = InterruptedBySignal(INTERRUPTED + signal.SIGINT)
+        code = INTERRUPTED + signal.SIGINT
+    except InterruptedBySignal as error:
+        if as_json:
+            print_json({"error": error_as_json(error)})
+        raise
+    else:
+        return
+    tell(str(failure))
+    if as_json:
+        print_json({"error": error_as_json(failure)})
+    raise SystemExit(code) from None
 
 
 def confirm(question: str, *, yes: bool) -> bool:
@@ -144,35 +236,46 @@ def confirm(question: str, *, yes: bool) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
+@contextmanager
+def taking_signals(on_signal: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have the signals that ask for an end, in the main thread. What is ignored (nohup, a job behind &) stays so."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Signals:
-    """Takes SIGINT and SIGTERM: the first lets what is on its way come to its end, the second ends at once."""
+    """Takes SIGINT, SIGTERM and SIGHUP: the first lets what is on its way come to its end, the second ends at once."""
 
     def __init__(self) -> None:
         #: The signal that came; 0 for none.
         self.number: int = 0
         self._careful: bool = False
         self._asking: bool = False
-        self._before: dict[int, Any] = {}
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is not threading.main_thread():
-            return self
         loop, main = asyncio.get_running_loop(), asyncio.current_task()
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
             if self._asking:
                 self.number = number
                 tell("")
-                raise SystemExit(INTERRUPTED + number)
+                raise InterruptedBySignal(INTERRUPTED + number)
             loop.call_soon_threadsafe(self._stop, number, main)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, on_signal)
+        self._stack.enter_context(taking_signals(on_signal))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._stack.close()
 
     def _stop(self, number: int, main: asyncio.Task[object] | None) -> None:
         again, self.number = bool(self.number), number
@@ -209,7 +312,7 @@ def run(main: Callable[[Signals], Awaitable[T]]) -> T:
     """Run a command's coroutine until it ends or a signal ends it.
 
     Raises:
-        SystemExit: 130 after Ctrl-C, 143 after SIGTERM.
+        InterruptedBySignal: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
 
     async def watched() -> T:
@@ -219,6 +322,6 @@ def run(main: Callable[[Signals], Awaitable[T]]) -> T:
             except asyncio.CancelledError:
                 if not signals.number:
                     raise
-                raise SystemExit(INTERRUPTED + signals.number) from None
+                raise InterruptedBySignal(INTERRUPTED + signals.number) from None
 
     return asyncio.run(watched())

@@ -250,7 +250,10 @@ def _transport_trouble(case: Case, answer: _Answer) -> Finding | None:
 
 
 def _place(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "what is no address"
     return f"{parts.scheme}://{parts.hostname}{parts.path}"[:100] if parts.scheme else parts.path[:100]
 
 

@@ -89,7 +89,10 @@ class Case:
     @property
     def place(self) -> str:
         """The platform's address, as it may be shown."""
-        parts = urlsplit(self.endpoint)
+        try:
+            parts = urlsplit(self.endpoint)
+        except ValueError:
+            return "(no address)"
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property
@@ -123,7 +126,10 @@ class Case:
     @property
     def simulated(self) -> bool:
         """Whether the platform is a simulator on this machine."""
-        return is_local(urlsplit(self.endpoint).hostname or "")
+        try:
+            return is_local(urlsplit(self.endpoint).hostname or "")
+        except ValueError:
+            return False
 
     def hide_settings(self) -> None:
         """Remember the secrets of the environment, so that nothing shows them."""

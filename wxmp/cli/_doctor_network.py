@@ -50,13 +50,16 @@ NTP: Final = (
 
 async def check_network(case: Case) -> list[Finding]:
     """Resolve, connect, and see that it is the platform that answers."""
-    parts = urlsplit(case.endpoint)
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(case.endpoint)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise SkippedError("WXMP_ENDPOINT is no address") from None
     if parts.scheme not in ("http", "https") or not host:
         raise SkippedError("WXMP_ENDPOINT is no address")
     findings = [] if is_local(host) else list(_proxies(case.variables))
     proxied = bool(findings)
-    trouble, timings = await connect(host, parts.port or (443 if parts.scheme == "https" else 80), parts.scheme)
+    trouble, timings = await connect(host, port or (443 if parts.scheme == "https" else 80), parts.scheme)
     if trouble is not None:
         if proxied:
             trouble = Finding(

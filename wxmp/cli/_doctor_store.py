@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_store"]
 
-#: A record of its own, beside those of the account: what is tried out there touches no token.
+#: A record of its own, beside those of the account: what is tried out there touches no token. Each run has another
+#: one, or two doctors would take it away from each other.
 CHANNEL: Final = "doctor"
 #: Seconds for which the value that is tried out lives.
 LIFE: Final = 5.0
@@ -67,7 +68,11 @@ async def check_store(case: Case) -> list[Finding]:
     try:
         case.record = await store.read(key)
         if not store.kept_elsewhere:
-            await _try_out(store, TokenKey(case.appid, CHANNEL))
+            trial = TokenKey(case.appid, f"{CHANNEL}-{secrets.token_hex(4)}")
+            try:
+                await _try_out(store, trial)
+            finally:
+                _sweep(case, trial)
         # The first time connects, or starts a thread: what a service waits for is the second.
         started = time.monotonic()
         case.record = await store.read(key)
@@ -88,7 +93,6 @@ async def check_store(case: Case) -> list[Finding]:
         findings += await _redis_facts(case)
     elif case.store_kind == "file":
         findings += _file_facts(case)
-        _sweep(case)
     return findings
 
 
@@ -102,11 +106,11 @@ async def _try_out(store: TokenStore, key: TokenKey) -> None:
     expect = found.token.generation if found.token is not None else 0
     lease = await store.lease(key, owner=f"doctor.{secrets.token_hex(4)}", ttl=1.0, expect=expect)
     if lease.status is not LeaseStatus.HELD:
-        return  # another doctor is at it, which proves as much
+        raise TokenStoreError("a lease that nobody has is refused", store=store.name)
     value = f"doctor-{secrets.token_hex(8)}"
     await store.commit(key, fence=lease.fence, value=value, life=LIFE)
     back = await store.read(key)
-    if back.token is None or (back.token.value != value and back.token.generation <= lease.fence):
+    if back.token is None or back.token.value != value:
         raise TokenStoreError("what was written did not come back", store=store.name)
 
 
@@ -141,7 +145,7 @@ def _trouble(case: Case, error: TokenStoreError | ConfigError) -> list[Finding]:
                 "error",
                 f"the token folder cannot be used: {text}",
                 "Every process then fetches for itself, or none does.",
-                "Give the folder to the user of the service and to nobody else: chown USER FOLDER; chmod 700 FOLDER.",
+                f"Give it to the user of the service and to nobody else: install -d -m 700 -o USER {_folder(case)}",
             )
         ]
     for signs, cause, remedy in REDIS_TROUBLES:
@@ -206,10 +210,13 @@ REDIS_TROUBLES: Final = (
 
 def _control_trouble(error: TokenStoreError | ConfigError) -> Finding:
     if isinstance(error, ConfigError):
+        cause = "The control server does not accept the key of this service, or not for this account."
+        if "wxck_" in str(error):  # nobody was asked
+            cause = "WXMP_CONTROL_KEY does not have the form of a key: it was cut, or is something else."
         return Finding(
             "error",
             str(error),
-            "The control server does not accept the key of this service, or not for this account.",
+            cause,
             "Make one with wxmp control key NAME --appid APPID on the server, and set WXMP_CONTROL_KEY to it.",
         )
     return Finding(
@@ -380,8 +387,10 @@ def _file_facts(case: Case) -> Iterator[Finding]:
                 )
 
 
-def _sweep(case: Case) -> None:
+def _sweep(case: Case, trial: TokenKey) -> None:
     """Take our own record away again: nobody else uses it."""
+    if case.store_kind != "file":
+        return  # Redis forgets it by itself
     for end in ("json", "lock"):
         with suppress(OSError):
-            (_folder(case) / f"{case.appid}.{CHANNEL}.{end}").unlink()
+            (_folder(case) / f"{trial.appid}.{trial.channel}.{end}").unlink()

@@ -164,6 +164,7 @@ class PartFile:
         self.path: Path = Path(os.path.realpath(path))
         self.part: Path = self.path.with_name(f"{self.path.name}.part")
         self.side: Path = self.path.with_name(f"{self.path.name}.part.json")
+        self.fresh: Path = self.path.with_name(f"{self.path.name}.part.json.new")
         if self.path.exists() and not self.path.is_file():
             raise ConfigError(f"file: {path} is no file; name one, or - for standard output", field="file")
         self.mark: Mark = Mark(what)
@@ -192,8 +193,14 @@ class PartFile:
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine, there = os.fstat(self._file.fileno()), self.part.lstat()
         except OSError:
             raise ConfigError(f"file: another export is writing {self.part}", field="file") from None
+        if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
+            # The other one has just come to its end: what was opened here is its file, and already in its place.
+            raise ConfigError(f"file: another export has just written {self.path}", field="file")
+        if mine.st_uid != os.geteuid() or mine.st_nlink > 1:
+            raise ConfigError(f"file: {self.part} belongs to somebody else; take it away first", field="file")
 
     def _found(self, what: str) -> Mark:
         """Return how far an earlier export came; the start where there is none.
@@ -220,13 +227,15 @@ class PartFile:
         self._file.write(lines)
         self._file.flush()
         size = self.mark.size + len(lines)
-        self.mark = attrs.evolve(self.mark, size=size, users=self.mark.users + users, cursor=cursor)
-        temporary = self.side.with_name(f"{self.side.name}.new")
-        text = json.dumps(attrs.asdict(self.mark), ensure_ascii=False)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
+        mark = attrs.evolve(self.mark, size=size, users=self.mark.users + users, cursor=cursor)
+        text = json.dumps(attrs.asdict(mark), ensure_ascii=False)
+        # Never into what somebody else has put there: a link would lead to a file of his choice.
+        self.fresh.unlink(missing_ok=True)
+        descriptor = os.open(self.fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        temporary.replace(self.side)
+        self.fresh.replace(self.side)
+        self.mark = mark
 
     def finish(self) -> None:
         """Put the whole file in its place."""
@@ -241,7 +250,10 @@ class PartFile:
 
     def close(self) -> bool:
         """Leave it as it is; tell whether there is anything that can be continued."""
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take is behind the mark, and does not count
+            self._file.close()
+        with suppress(OSError):
+            self.fresh.unlink(missing_ok=True)
         if self.mark.users or self.mark.cursor:
             return True
         for path in (self.part, self.side):

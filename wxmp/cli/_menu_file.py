@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONSOLE_TYPES",
+    "LONGEST",
     "ForSome",
     "MenuSet",
     "Rule",
@@ -37,6 +39,9 @@ __all__ = [
 LONGEST: Final = 1_000_000
 #: Nodes below ``extra``: aliases make much out of little.
 MOST_NODES: Final = 10_000
+#: Levels below ``extra``: an alias can hold itself.
+DEEPEST: Final = 32
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 #: What is made by hand in the console; no call can make it.
 CONSOLE_TYPES: Final = frozenset(
@@ -134,7 +139,7 @@ def read_menus(text: str, name: str) -> WrittenMenus:
         ConfigError: It cannot be read; the message names file, line, key and remedy.
     """
     if len(text) > LONGEST:
-        raise ConfigError(f"{name}: has {len(text)} characters, which is no file of menus", field="file")
+        raise ConfigError(f"{name}: has more than {LONGEST:,} characters, which is no file of menus", field="file")
     return _Reader(name).read(text)
 
 
@@ -195,7 +200,8 @@ class _Reader:
 
     def _sequence(self, node: yaml.Node, place: str) -> Sequence[yaml.Node]:
         if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
-            return ()
+            # Perhaps its entries are commented out: that everything is to be deleted has to be said.
+            self._fail(node, place, "is empty; write entries below it, or [] for none")
         if not isinstance(node, yaml.SequenceNode):
             self._fail(node, place, 'must be a list; begin each entry with "- "')
         items: Sequence[yaml.Node] = node.value
@@ -207,7 +213,12 @@ class _Reader:
             self._fail(node, place, "must be a text")
         if node.tag == "tag:yaml.org,2002:null" or not node.value:
             self._fail(node, place, "is empty; write a value, or leave the key out")
-        return str(node.value)
+        return self._sendable(node, place, str(node.value))
+
+    def _sendable(self, node: yaml.Node, place: str, text: str) -> str:
+        if _SURROGATE.search(text):
+            self._fail(node, place, "has half of a character (\\ud800 to \\udfff); write the whole one")
+        return text
 
     def _buttons(self, node: yaml.Node, place: str) -> tuple[MenuButton, ...]:
         entries = self._sequence(node, place)
@@ -281,15 +292,18 @@ class _Reader:
             self._fail(node, f"{place}.extra", "must be a mapping")
         return value
 
-    def _plain(self, node: yaml.Node, place: str) -> JsonValue:
+    def _plain(self, node: yaml.Node, place: str, depth: int = 0) -> JsonValue:
         """Read what this version does not know."""
         self._nodes += 1
-        if self._nodes > MOST_NODES:
+        if self._nodes > MOST_NODES or depth > DEEPEST:
             self._fail(node, place, "is too large")
         if isinstance(node, yaml.MappingNode):
-            return {name: self._plain(value, place) for name, value in self._mapping(node, place, ()).items()}
+            inner = self._mapping(node, place, ())
+            return {
+                self._sendable(node, place, name): self._plain(value, place, depth + 1) for name, value in inner.items()
+            }
         if isinstance(node, yaml.SequenceNode):
-            return [self._plain(item, place) for item in node.value]
+            return [self._plain(item, place, depth + 1) for item in node.value]
         loader = yaml.SafeLoader("")
         try:
             value = loader.construct_object(node)
@@ -297,7 +311,11 @@ class _Reader:
             self._fail(node, place, "cannot be sent; write a text, a number, true or false")
         finally:
             loader.dispose()
-        if value is None or isinstance(value, str | int | float | bool):
+        if isinstance(value, float) and not math.isfinite(value):
+            self._fail(node, place, "is no number that JSON has; write one, or a text")
+        if isinstance(value, str):
+            return self._sendable(node, place, value)
+        if value is None or isinstance(value, int | float | bool):
             return value
         return str(getattr(node, "value", ""))  # a date, for example
 

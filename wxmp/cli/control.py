@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import os
 import signal
@@ -12,7 +11,7 @@ import socket
 import ssl
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -22,7 +21,7 @@ from cyclopts import App, Parameter
 
 from wxmp._asgi import send_answer
 from wxmp.cli import missing_extra
-from wxmp.cli._console import FAILED, USAGE_ERROR, set_up_logging
+from wxmp.cli._console import FAILED, USAGE_ERROR, ending, print_json, say, set_up_logging, tell
 from wxmp.cli._control_config import key_entry, read_config
 from wxmp.control.keys import PER_MINUTE, ControlKey
 from wxmp.control.server import ControlServer
@@ -84,10 +83,10 @@ def serve(
     """
     given = {"host": host, "port": port, "certfile": certfile, "keyfile": keyfile}
     overrides = {name: value for name, value in given.items() if value is not None}
-    settings = settings_of(config, overrides)
     uvicorn_of_extra()
     set_up_logging(times=True)
-    with telling():
+    with ending(as_json=json_line):
+        settings = settings_of(config, overrides)
         tls = load_tls(settings.server)
         made = build(settings)
         listening = listen(settings.server)
@@ -130,7 +129,7 @@ def key(
         append: The server's TOML file: the entry is written there, and only the key is printed.
         as_json: Print one line of JSON: the key and its entry.
     """
-    with telling():
+    with ending(as_json=as_json):
         if bool(appid) == all_accounts:
             raise ConfigError("name the accounts with --appid, or say --all-accounts", field="appid")
         made, text = ControlKey.create(
@@ -145,12 +144,11 @@ def key(
         if append is not None:
             add_entry(append, entry)
     if as_json:
-        told = {"key": text, "entry": attrs.asdict(made, value_serializer=plain)}
-        sys.stdout.write(f"{json.dumps(told, ensure_ascii=False)}\n")
+        print_json({"key": text, "entry": attrs.asdict(made, value_serializer=plain)})
     elif append is not None:
-        sys.stdout.write(f"{text}\n")
+        say(f"{text}\n")
     else:
-        sys.stdout.write(
+        say(
             f"# The key of {made.name}. It is shown this once: give it to the service, keep it out of the file.\n"
             f"# {text}\n\n"
             f"# For the server's file:\n{entry}"
@@ -168,8 +166,8 @@ def check(*, config: Path, as_json: Annotated[bool, Parameter(name="--json", neg
         as_json: Print one line of JSON instead of text.
     """
     set_up_logging()
-    settings = settings_of(config, {}, quiet=as_json)
-    with telling():
+    with ending(as_json=as_json):
+        settings = settings_of(config, {}, quiet=as_json)
         load_tls(settings.server)
         stores = settings.make_stores()
         for account in settings.accounts:
@@ -184,11 +182,11 @@ def check(*, config: Path, as_json: Annotated[bool, Parameter(name="--json", neg
             "keys": [found.name for found in settings.keys],
             "warnings": list(settings.warnings),
         }
-        sys.stdout.write(f"{json.dumps(told, ensure_ascii=False)}\n")
+        print_json(told)
     else:
         for appid, trouble in troubles.items():
-            sys.stdout.write(f"{appid}: {trouble or f'the store ({stores[appid].name}) answers'}\n")
-        sys.stdout.write(f"{len(settings.keys)} keys\n")
+            say(f"{appid}: {trouble or f'the store ({stores[appid].name}) answers'}\n")
+        say(f"{len(settings.keys)} keys\n")
     if any(troubles.values()):
         raise SystemExit(FAILED)
 
@@ -200,21 +198,10 @@ def plain(_: type, _field: attrs.Attribute[Any], value: object) -> object:
 
 def settings_of(config: Path, overrides: Mapping[str, object], *, quiet: bool = False) -> ControlConfig:
     """Read the settings; what should be otherwise goes to standard error."""
-    with telling():
-        settings = read_config(config, overrides=overrides)
-    if not quiet:
-        sys.stderr.writelines(f"Warning: {warning}\n" for warning in settings.warnings)
+    settings = read_config(config, overrides=overrides)
+    for warning in () if quiet else settings.warnings:
+        tell(f"Warning: {warning}")
     return settings
-
-
-@contextmanager
-def telling() -> Iterator[None]:
-    """Turn what cannot work into one sentence."""
-    try:
-        yield
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(USAGE_ERROR) from None
 
 
 def uvicorn_of_extra() -> None:
@@ -386,10 +373,9 @@ class Serving:
         while not server.started:  # noqa: ASYNC110 - uvicorn tells in no other way
             await asyncio.sleep(0.01)
         if self._as_json:
-            sys.stdout.write(f"{json.dumps({'url': self._url, 'pid': os.getpid()})}\n")
+            print_json({"url": self._url, "pid": os.getpid()})
         else:
-            sys.stdout.write(f"The control server is at {self._url} (Ctrl-C stops it).\n")
-        sys.stdout.flush()
+            say(f"The control server is at {self._url} (Ctrl-C stops it).\n")
 
 
 def add_entry(path: Path, entry: str) -> None:
@@ -403,8 +389,13 @@ def add_entry(path: Path, entry: str) -> None:
     try:
         before = path.read_text(encoding="utf-8")
         tomllib.loads(f"{before}\n{entry}")
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"{'' if before.endswith(chr(10)) or not before else chr(10)}\n{entry}")
+        size = path.stat().st_size
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{'' if before.endswith(chr(10)) or not before else chr(10)}\n{entry}")
+        except OSError:
+            os.truncate(path, size)  # the disk is full: half of an entry would keep the server from starting
+            raise
     except OSError as error:
         raise ConfigError(f"append: {path} cannot be written: {error.strerror}", field="append") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

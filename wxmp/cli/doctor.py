@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
-from wxmp.cli._account import FAILED, FINDINGS, AccountOptions, ending
+from wxmp.cli._account import AccountOptions, options_of
 from wxmp.cli._command import OneCommand
-from wxmp.cli._console import run
+from wxmp.cli._console import FAILED, FINDINGS, ending, run, say
 from wxmp.cli._doctor_account import (
     check_call,
     check_others,
@@ -54,7 +54,7 @@ def doctor(
     callback: str | None = None,
     original_id: str | None = None,
     no_push: Annotated[bool, Parameter(negative="")] = False,
-    token_channel: Literal["stable", "plain"] = "stable",  # noqa: S107 - a name, no password
+    token_channel: Literal["stable", "plain"] | None = None,
     watch: float = 2.0,
     timeout: float = TIMEOUT,
     as_json_line: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -72,14 +72,15 @@ def doctor(
         callback: The callback URL (服务器地址), instead of WXMP_CALLBACK_URL.
         original_id: Original id of the account (gh_...), for a server that checks it.
         no_push: Send no push to the callback URL; its EncodingAESKey is then not tried.
-        token_channel: The endpoint the fleet fetches its tokens from. The plain one is never asked by the doctor.
+        token_channel: The endpoint the fleet fetches its tokens from, instead of WXMP_TOKEN_CHANNEL. The plain one
+            is never asked by the doctor.
         watch: Seconds to look whether another system replaces the token.
         timeout: Seconds for everything.
         as_json_line: Print one line of JSON instead of text.
     """
-    with ending():
+    with ending(as_json=as_json_line):
         case = _case(
-            account or AccountOptions(),
+            options_of(account),
             callback=callback,
             original_id=original_id or "",
             push=not no_push,
@@ -98,7 +99,7 @@ def _case(
     callback: str | None,
     original_id: str,
     push: bool,
-    channel: str,
+    channel: str | None,
     watch: float,
     timeout: float,
 ) -> Case:
@@ -107,12 +108,14 @@ def _case(
     if not 0 <= watch <= timeout - 1:
         raise ConfigError("--watch must be seconds, and less than --timeout by one at least", field="watch")
     variables = account.environ()
+    # The client has to have the same, or it would ask the plain endpoint.
+    variables["WXMP_TOKEN_CHANNEL"] = channel or variables.get("WXMP_TOKEN_CHANNEL") or "stable"
     case = Case(
         variables=variables,
         callback=(callback if callback is not None else variables.get("WXMP_CALLBACK_URL", "")).strip(),
         original_id=original_id,
         push=push,
-        channel=channel,
+        channel=variables["WXMP_TOKEN_CHANNEL"],
         watch=watch,
     )
     case.hide_settings()
@@ -136,8 +139,7 @@ class Examination:
         case = self._case
         self._deadline = asyncio.get_running_loop().time() + self._timeout
         if self._told:
-            sys.stdout.write(f"wxmp doctor: {case.shown_appid or '(no AppID)'} at {case.place}\n\n")
-            sys.stdout.flush()
+            say(f"wxmp doctor: {case.shown_appid or '(no AppID)'} at {case.place}\n\n")
         try:
             await self._make("settings", check_settings)
             await asyncio.gather(
@@ -209,8 +211,7 @@ class Examination:
         while self._pending and self._pending[0] in self._case.done:
             name = self._pending.pop(0)
             if self._told:
-                sys.stdout.write(as_text(self._case.done[name], colour=self._colour))
-                sys.stdout.flush()
+                say(as_text(self._case.done[name], colour=self._colour))
 
     async def _close(self) -> None:
         if self._case.client is None:
@@ -227,9 +228,9 @@ class Examination:
         seconds = time.monotonic() - self.started
         if as_json_line:
             about: dict[str, object] = {"appid": self._case.shown_appid, "endpoint": self._case.place}
-            sys.stdout.write(as_json(checks, about=about, seconds=seconds))
+            say(as_json(checks, about=about, seconds=seconds))
         else:
-            sys.stdout.write("\n" + summary(checks, seconds=seconds, colour=self._colour))
+            say("\n" + summary(checks, seconds=seconds, colour=self._colour))
         if any(check.broken for check in checks):
             return FAILED
         return FINDINGS if any(check.status == "error" for check in checks) else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,10 +15,23 @@ import attrs
 from cyclopts import App, Parameter
 
 from wxmp.api.menu import MatchRule, MenuAPI, MenuButton
-from wxmp.cli._account import FAILED, FINDINGS, USAGE_ERROR, AccountOptions, ending
-from wxmp.cli._console import print_json, run, set_up_logging, tell
+from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._console import (
+    FAILED,
+    FINDINGS,
+    USAGE_ERROR,
+    InterruptedBySignal,
+    ending,
+    error_as_json,
+    print_json,
+    run,
+    say,
+    set_up_logging,
+    tell,
+)
 from wxmp.cli._menu_file import (
     CONSOLE_TYPES,
+    LONGEST,
     ForSome,
     MenuSet,
     WrittenMenus,
@@ -103,7 +115,7 @@ def pull(
         as_json: Print one line of JSON.
     """
     set_up_logging()
-    with ending():
+    with ending(as_json=as_json):
         target = None if file == STDOUT else Path(file)
         if target is None and as_json:
             raise ConfigError("file: - and --json cannot share the standard output", field="file")
@@ -123,11 +135,12 @@ def pull(
         for remark in found.remarks:
             tell(remark)
         if target is None:
-            sys.stdout.write(write_menus(found.menus, found.tags, appid=appid))
+            say(write_menus(found.menus, found.tags, appid=appid))
             return
         if written is not None and not same:
-            tell(f"{file} says something else: wxmp menu diff {file} shows what, --force overwrites it.")
-            raise SystemExit(USAGE_ERROR)
+            raise ConfigError(
+                f"{file} says something else: wxmp menu diff {file} shows what, --force overwrites it", field="file"
+            )
         if not same:
             write_file(target, write_menus(found.menus, found.tags, appid=appid))
         menu, some = len(found.menus.menu), len(found.menus.conditional)
@@ -135,7 +148,7 @@ def pull(
             print_json({"appid": appid, "file": file, "written": not same, "buttons": menu, "conditional": some})
         else:
             what = "says so already" if same else "written"
-            sys.stdout.write(f"{file}: {what}. Buttons: {menu}, conditional menus: {some}.\n")
+            say(f"{file}: {what}. Buttons: {menu}, conditional menus: {some}.\n")
 
 
 @app.command(name="diff")
@@ -151,7 +164,7 @@ def compare(file: Path, /, *, account: AccountOptions | None = None, as_json: An
         as_json: Print one line of JSON.
     """
     set_up_logging()
-    with ending():
+    with ending(as_json=as_json):
         written = read_file(file)
 
         async def main(_signals: Signals) -> tuple[str, Found]:
@@ -166,7 +179,7 @@ def compare(file: Path, /, *, account: AccountOptions | None = None, as_json: An
         if as_json:
             print_json({"same": not difference, "diff": difference})
         else:
-            sys.stdout.write(difference)
+            say(difference)
         if difference:
             raise SystemExit(FINDINGS)
 
@@ -201,21 +214,23 @@ def push(
         as_json: Print one line of JSON.
     """
     set_up_logging()
-    with ending():
+    with ending(as_json=as_json):
         written = read_file(file)
         check(written)
         client = options_of(account).client
         outcome = Outcome(dry_run=dry_run)
         try:
             run(lambda signals: carry_out(client(), written, outcome, signals, yes=yes, quiet=as_json))
-        except WxmpError as error:
-            outcome.error = error
-            if isinstance(error, ConfigError) and not outcome.done:
+        except (WxmpError, InterruptedBySignal) as error:
+            if not outcome.begun:
                 raise
+            outcome.error = error
         finally:
             outcome.tell()
-            if as_json and (outcome.difference is not None):
-                print_json(outcome.as_json())
+        if as_json:
+            print_json(outcome.as_json())
+        if isinstance(outcome.error, InterruptedBySignal):
+            raise SystemExit(outcome.error.code)
         if outcome.error is not None:
             tell(str(outcome.error))
             raise SystemExit(FAILED)
@@ -242,7 +257,12 @@ class Outcome:
     refused: bool = False
     #: What the platform shows in the end that was not sent.
     left_over: str = ""
-    error: WxmpError | None = None
+    error: WxmpError | InterruptedBySignal | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was a first call."""
+        return bool(self.done or self.unknown)
 
     @property
     def left(self) -> list[str]:
@@ -251,7 +271,7 @@ class Outcome:
 
     def tell(self) -> None:
         """Say what is done and what is not, where it did not come to its end."""
-        if not (self.done or self.unknown) or not (self.left or self.unknown):
+        if not self.begun or not (self.left or self.unknown):
             if self.left_over:
                 tell(f"The platform shows something other than what was sent:\n{self.left_over}")
             return
@@ -273,7 +293,9 @@ class Outcome:
             "done": self.done,
             "failed": self.unknown or None,
             "not_done": self.left,
-            "error": str(self.error) if self.error is not None else None,
+            "refused": self.refused,
+            "left_over": self.left_over or None,
+            "error": error_as_json(self.error) if self.error is not None else None,
         }
 
 
@@ -290,20 +312,22 @@ async def carry_out(
             tell(remark)
         if not outcome.difference:
             if not quiet:
-                sys.stdout.write(f"{written.name}: the platform has it already.\n")
+                say(f"{written.name}: the platform has it already.\n")
             return
         check_calls(written, wanted, found)
         steps = plan(found, wanted)
         outcome.steps = tuple(step.title for step in steps)
         if not quiet:
-            sys.stdout.write(outcome.difference)
-            sys.stdout.write("".join(f"{number}. {title}\n" for number, title in enumerate(outcome.steps, start=1)))
-            sys.stdout.flush()
+            say(outcome.difference)
+            say("".join(f"{number}. {title}\n" for number, title in enumerate(outcome.steps, start=1)))
         if outcome.dry_run:
             return
         if not signals.confirm("Make these calls?" if len(steps) > 1 else "Make this call?", yes=yes):
             outcome.refused = True
             return
+        if not yes and (await look(client, asks_for_tags(written))).text != found.text:
+            # Somebody was at the console while a person read: nobody has agreed to these calls.
+            raise ConfigError("the platform's menus have changed meanwhile: nothing was done, push again", field="file")
         for step in steps:
             await asyncio.sleep(0)  # a signal that came meanwhile counts before the next call
             with signals.finishing():
@@ -312,8 +336,7 @@ async def carry_out(
                 outcome.unknown = ""
                 outcome.done.append(step.title)
                 if not quiet:
-                    sys.stdout.write(f"done  {step.title}\n")
-                    sys.stdout.flush()
+                    say(f"done  {step.title}\n")
         after = await look(client, asks_for_tags(written))
         outcome.left_over = diff(after.text, document(wanted, after.tags), ("platform", written.name))
 
@@ -521,11 +544,6 @@ def resolve(written: WrittenMenus, found: Found) -> MenuSet:
     return MenuSet(written.menu, tuple(conditional))
 
 
-def options_of(account: AccountOptions | None) -> AccountOptions:
-    """Return the options, also where none was given."""
-    return account if account is not None else AccountOptions()
-
-
 def read_file(path: Path) -> WrittenMenus:
     """Read a file.
 
@@ -533,7 +551,8 @@ def read_file(path: Path) -> WrittenMenus:
         ConfigError: It cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(LONGEST + 1)  # a device has no end
     except OSError as error:
         raise ConfigError(f"file: {path} cannot be read: {error.strerror}", field="file") from None
     except UnicodeDecodeError:

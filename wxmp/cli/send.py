@@ -5,23 +5,34 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Final, Protocol, Self
 
 import attrs
 from cyclopts import App, Parameter
 
 from wxmp.broadcast import CSVRecipients, Journal, Outcome, Pace, Progress, SQLiteJournal, from_csv
 from wxmp.broadcast.records import RunKey
-from wxmp.cli._account import DONE, FAILED, FINDINGS, USAGE_ERROR, AccountOptions
-from wxmp.cli._console import INTERRUPTED, set_up_logging
+from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._console import (
+    DONE,
+    FAILED,
+    FINDINGS,
+    INTERRUPTED,
+    USAGE_ERROR,
+    ending,
+    error_as_json,
+    say,
+    set_up_logging,
+    taking_signals,
+    tell,
+)
 from wxmp.cli._send_rows import Letter, RowFinder, count_lines, read_columns, read_openids, read_values
-from wxmp.errors import APIError, ConfigError, WxmpError
+from wxmp.errors import ConfigError, WxmpError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -106,11 +117,8 @@ class Report:
             "refusals": {str(code): count for code, count in sorted(self.refusals.items())},
             "seconds": round(progress.seconds, 3) if progress is not None else 0.0,
             "per_second": round(progress.per_second, 1) if progress is not None else 0.0,
-            "error": None,
+            "error": error_as_json(self.error) if self.error is not None else None,
         }
-        if self.error is not None:
-            code = self.error.errcode if isinstance(self.error, APIError) else 0
-            told["error"] = {"type": type(self.error).__name__, "message": str(self.error), "errcode": code}
         return json.dumps(told, ensure_ascii=False)
 
     def as_text(self) -> str:
@@ -175,7 +183,7 @@ def template(
         as_json: Print the summary as one line of JSON.
     """
     set_up_logging()
-    try:
+    with ending(as_json=as_json):
         check_encoding(encoding)
         table = from_csv(data, encoding=encoding) if data is not None else None
         order = Order(
@@ -190,19 +198,15 @@ def template(
             dry_run=dry_run,
         )
         check_order(order)
-        client = (account if account is not None else AccountOptions()).client()
-        report = asyncio.run(carry_out(order, client))
-    except BrokenPipeError:
-        raise  # nobody reads any more: that is no error of a file
-    except (ConfigError, OSError) as error:  # also a file that may not be read
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(USAGE_ERROR) from None
-    except WxmpError as error:
-        sys.stderr.write(f"Nothing was sent: {error}\n")
-        raise SystemExit(FAILED) from None
-    sys.stdout.write(f"{report.as_json()}\n" if as_json else report.as_text())
+        client = options_of(account).client()
+        try:
+            report = asyncio.run(carry_out(order, client))
+        except WxmpError:
+            tell("Nothing was sent.")
+            raise
+    say(f"{report.as_json()}\n" if as_json else report.as_text())
     if report.error is not None:
-        sys.stderr.write(f"{report.error}\n")
+        tell(str(report.error))
     if report.exit_code:
         raise SystemExit(report.exit_code)
 
@@ -365,12 +369,12 @@ async def open_journal(order: Order) -> AsyncIterator[Journal | Path]:
 
 
 class Stopper:
-    """Takes SIGINT and SIGTERM: the first ends the run in an orderly way, the second at once."""
+    """Takes SIGINT, SIGTERM and SIGHUP: the first ends the run in an orderly way, the second at once."""
 
     def __init__(self) -> None:
         self.run: Run | None = None
         self.number: int = 0
-        self._before: dict[int, Any] = {}
+        self._stack = ExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
@@ -380,13 +384,11 @@ class Stopper:
         def on_signal(number: int, _frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(self._stop, number, main)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, on_signal)
+        self._stack.enter_context(taking_signals(on_signal))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._stack.close()
 
     def _stop(self, number: int, main: asyncio.Task[object] | None) -> None:
         again, self.number = bool(self.number), number
@@ -396,7 +398,7 @@ class Stopper:
                 # The first one leaves the loop over the results, which then waits for what is on its way.
                 asyncio.get_running_loop().call_later(AT_ONCE, main.cancel)
             return
-        sys.stderr.write("Finishing what is on its way; once more ends at once.\n")
+        tell("Finishing what is on its way; once more ends at once.")
         task = asyncio.create_task(self.run.cancel())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -448,8 +450,7 @@ class Lines:
         line = f"{self._order.name}: {progress.seen} seen, {counts or 'none settled'}, {progress.earlier} earlier"
         if line != self._last:
             self._last = line
-            sys.stderr.write(f"{line}, {progress.per_second:.0f}/s\n")
-            sys.stderr.flush()
+            tell(f"{line}, {progress.per_second:.0f}/s")
 
     def close(self) -> None:
         """Nothing is left to do."""

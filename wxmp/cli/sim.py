@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 import webbrowser
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from wxmp.cli._command import OneCommand
-from wxmp.cli._console import FAILED, USAGE_ERROR
+from wxmp.cli._console import FAILED, USAGE_ERROR, taking_signals
 from wxmp.cli._sim_exec import run_child
 from wxmp.cli._sim_options import KEY_VARIABLE, TOKEN_VARIABLE, SimOptions, Target, connect, running
 
@@ -54,24 +53,19 @@ def sim(
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with running(options) as session:
-            announce(session, options, as_json=json_line)
-            if session.target is not None:
-                if not connect(session, stop, options.callback_wait):
-                    raise SystemExit(FAILED)
-                if not stop.is_set():
-                    tell_of_callback(session.target, as_json=json_line)
-            if open_page:
-                # A browser without a window of its own may take the terminal for a while.
-                page = f"{session.simulator.url}/_sim/"
-                threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
-            while not stop.wait(POLL_SECONDS):
-                pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with taking_signals(on_signal), running(options) as session:
+        announce(session, options, as_json=json_line)
+        if session.target is not None:
+            if not connect(session, stop, options.callback_wait):
+                raise SystemExit(FAILED)
+            if not stop.is_set():
+                tell_of_callback(session.target, as_json=json_line)
+        if open_page:
+            # A browser without a window of its own may take the terminal for a while.
+            page = f"{session.simulator.url}/_sim/"
+            threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+        while not stop.wait(POLL_SECONDS):
+            pass
 
 
 @app.command(name="exec")

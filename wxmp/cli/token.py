@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
-from wxmp.cli._account import FINDINGS, USAGE_ERROR, AccountOptions, ending
-from wxmp.cli._console import confirm, print_json, run, set_up_logging, tell
+from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._console import (
+    FINDINGS,
+    USAGE_ERROR,
+    confirm,
+    ending,
+    print_json,
+    run,
+    say,
+    set_up_logging,
+    tell,
+)
 from wxmp.errcodes import lookup
 
 if TYPE_CHECKING:
@@ -51,7 +60,7 @@ def get(*, account: AccountOptions | None = None, as_json: Annotated[bool, _JSON
                 token = await client.token()
             return token, client.token_status()
 
-    with ending():
+    with ending(as_json=as_json):
         token, known = run(main)
         warn_of_memory(known, "this token was asked for by this command alone")
         if as_json:
@@ -64,7 +73,7 @@ def get(*, account: AccountOptions | None = None, as_json: Annotated[bool, _JSON
                 }
             )
         else:
-            sys.stdout.write(f"{token}\n")
+            say(f"{token}\n")
 
 
 @app.command
@@ -86,14 +95,14 @@ def status(*, account: AccountOptions | None = None, as_json: Annotated[bool, _J
         async with options_of(account).client() as client:
             return client.token_status(), await client.token_keeper().record()
 
-    with ending():
+    with ending(as_json=as_json):
         known, record = run(main)
         if known.store == MEMORY:
             tell("The store is memory: each process has its own token, and this one cannot see the others'.")
         if as_json:
             print_json(status_as_json(known, record))
         else:
-            sys.stdout.write(status_as_text(known, record))
+            say(status_as_text(known, record))
         if record.failure is not None:
             raise SystemExit(FINDINGS)
 
@@ -130,12 +139,14 @@ def refresh(
                 tell(f"Replaced: generation {known.generation}, good for {spoken(known.seconds_left)}.")
         return known
 
-    with ending():
+    with ending(as_json=as_json):
         client = options_of(account).client()
         warn_of_memory(client.token_status(), "the fleet cannot find the new token there")
         question = f"Replace the token of {client.appid}? The old one dies at once; 20 a day, 30 s apart."
         if not confirm(question, yes=yes):
             tell("Nothing was done.")
+            if as_json:
+                print_json({"appid": client.appid, "refused": True})
             raise SystemExit(USAGE_ERROR)
         known = run(lambda signals: replace(client, signals))
         if as_json:
@@ -147,11 +158,6 @@ def refresh(
                     "seconds_left": round(known.seconds_left),
                 }
             )
-
-
-def options_of(account: AccountOptions | None) -> AccountOptions:
-    """Return the options, also where none was given."""
-    return account if account is not None else AccountOptions()
 
 
 def warn_of_memory(known: TokenStatus, what: str) -> None:

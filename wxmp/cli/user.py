@@ -14,8 +14,19 @@ from cyclopts import App, Parameter
 from wxmp.api._pages import walk_pages
 from wxmp.api.tag import LIST_MEMBERS
 from wxmp.api.user import BATCH_GET_SIZE, LIST, UserInfo
-from wxmp.cli._account import FAILED, AccountOptions, ending
-from wxmp.cli._console import print_json, run, set_up_logging, tell
+from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._console import (
+    FAILED,
+    InterruptedBySignal,
+    ending,
+    error_as_json,
+    output_failed,
+    print_json,
+    run,
+    say,
+    set_up_logging,
+    tell,
+)
 from wxmp.cli._export_file import Format, PartFile, Sheet, Stream, make_sheet
 from wxmp.errors import ConfigError, RateLimitError, WxmpError
 
@@ -93,7 +104,8 @@ def export(
         as_json: To a file: print a summary as one line of JSON. To standard output: the same as --format jsonl.
     """
     set_up_logging()
-    with ending():
+    # To standard output the lines stand alone: a script sees the code, and the sentence on standard error.
+    with ending(as_json=as_json and file != STDOUT):
         wanted = read_fields(fields)
         chosen = choose_format(file, form, as_json=as_json)
         if (bom or raw) and chosen != "csv":
@@ -152,11 +164,6 @@ def describe(appid: str, form: str, fields: tuple[str, ...], tag: str | None, *,
     return f"{found}{' bom' if bom else ''}{' raw' if raw else ''}"
 
 
-def options_of(account: AccountOptions | None) -> AccountOptions:
-    """Return the options, also where none was given."""
-    return account if account is not None else AccountOptions()
-
-
 # ---- where to
 
 
@@ -165,10 +172,14 @@ def to_stdout(job: Job, client: Client, what: str) -> None:
     target = Stream(what)
     try:
         run(lambda signals: job.run(client, target, signals))
+    except (BrokenPipeError, ConfigError):
+        raise
+    except OSError as error:
+        output_failed(error)
     except WxmpError as error:
         tell(f"{error}\nThe output ends after {target.mark.users:,} followers.")
         raise SystemExit(FAILED) from None
-    except SystemExit:
+    except InterruptedBySignal:
         tell(f"Interrupted: the output ends after {target.mark.users:,} followers.")
         raise
 
@@ -176,29 +187,31 @@ def to_stdout(job: Job, client: Client, what: str) -> None:
 def to_file(job: Job, client: Client, target: PartFile, file: str, *, as_json: bool) -> None:
     """Write to a file, and say what became of it."""
     started, before = time.monotonic(), target.mark.users
-    status, failure, code = "complete", None, 0
+    status, code = "complete", 0
+    failure: BaseException | None = None
     try:
         run(lambda signals: job.run(client, target, signals))
         target.finish()
     except ConfigError:
         target.close()
         raise
+    except OSError as error:  # a full disk is no reason to lose what is there
+        status, failure, code = "stopped", OSError(f"{target.part} cannot be written: {error.strerror}"), FAILED
     except WxmpError as error:
         status, failure, code = "stopped", error, FAILED
-    except SystemExit as interrupted:
-        status, code = "interrupted", int(interrupted.code or 0)
+    except InterruptedBySignal as interrupted:
+        status, failure, code = "interrupted", interrupted, int(str(interrupted.code))
     except BaseException:
         target.close()
         raise
     kept = target.close() if code else False
     seconds = time.monotonic() - started
-    if failure is not None:
+    if status == "stopped":
         tell(str(failure))
         if isinstance(failure, RateLimitError) and failure.scope == "day":
             tell("The quota of the day is used up; it is filled again at midnight in Beijing.")
     if code:
-        what = "Interrupted" if failure is None else "Stopped"
-        tell(f"{what} after {target.mark.users:,} followers; {file} is as it was.")
+        tell(f"{status.capitalize()} after {target.mark.users:,} followers; {file} is as it was.")
         if kept:
             tell(f"They are kept in {target.part.name}: the same command with --resume goes on.")
     if as_json:
@@ -209,11 +222,11 @@ def to_file(job: Job, client: Client, target: PartFile, file: str, *, as_json: b
                 "users": target.mark.users,
                 "earlier": before,
                 "seconds": round(seconds, 3),
-                "error": str(failure) if failure is not None else None,
+                "error": error_as_json(failure) if failure is not None else None,
             }
         )
     elif not code:
-        sys.stdout.write(f"{file}: {target.mark.users:,} followers in {seconds:.1f} s.\n")
+        say(f"{file}: {target.mark.users:,} followers in {seconds:.1f} s.\n")
     if code:
         raise SystemExit(code)
 
@@ -232,6 +245,9 @@ class Taker(Protocol):
 
 class Position(Protocol):
     """How far it is."""
+
+    @property
+    def size(self) -> int: ...
 
     @property
     def users(self) -> int: ...
@@ -260,10 +276,10 @@ class Job:
         async with client:
             shower = asyncio.create_task(show(display, target, self))
             try:
-                if not target.mark.users and not target.mark.cursor:
-                    target.write(self.sheet.head(), 0, "")
                 batch: list[str] = []
                 openids = await self.openids(client, target.mark.cursor)
+                if not target.mark.size and not target.mark.cursor:
+                    target.write(self.sheet.head(), 0, "")
                 try:
                     async for openid in openids:
                         batch.append(openid)

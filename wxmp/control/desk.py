@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from wxmp.tokens.keeper import TokenKeeper, TokenStatus
     from wxmp.tokens.store import StoredToken
 
-__all__ = ["Claim", "Desk", "UnavailableError", "watch"]
+__all__ = ["Claim", "Desk", "NotedTokens", "UnavailableError", "watch"]
 
 logger: logging.Logger = logging.getLogger("wxmp.control")
 
@@ -110,7 +110,8 @@ class Desk:
         self.appid: str = client.appid
         self.kind: Kind = kind
         self.ledger: Ledger = Ledger(wall=wall)
-        self._keeper: TokenKeeper = client.token_keeper(NAME_OF_KIND[kind])
+        #: Does the work.
+        self.keeper: TokenKeeper = client.token_keeper(NAME_OF_KIND[kind])
         self._wall = wall
         self._clock = clock
         #: When persons wanted another value.
@@ -130,11 +131,11 @@ class Desk:
     @property
     def status(self) -> TokenStatus:
         """What can be told about the value."""
-        return self._keeper.status()
+        return self.keeper.status()
 
     def now(self) -> StoredToken | None:
         """Return the value if there is one to use; never waits. It may start a look into the store beside."""
-        return self._keeper.held() if self._keeper.peek() is not None else None
+        return self.keeper.held() if self.keeper.peek() is not None else None
 
     @property
     def wanted(self) -> bool:
@@ -176,13 +177,13 @@ class Desk:
 
     async def _get(self) -> StoredToken:
         while True:
-            await self._keeper.get()
-            token = self._keeper.held()
+            await self.keeper.get()
+            token = self.keeper.held()
             if token is not None:  # it may have been reported dead in this very moment
                 return token
 
     async def _replace(self, claim: Claim) -> tuple[StoredToken, bool]:
-        keeper = self._keeper
+        keeper = self.keeper
         token = keeper.held()
         if token is None or not claim.names(token):
             if token is not None and token.generation > claim.generation > 0:
@@ -195,12 +196,18 @@ class Desk:
         if claim.operator:
             await self._renew()
         else:
-            if not keeper.report_dead(Secret(token.value), claim.errcode or DEAD, path=claim.path):
+            if not self.died(token, errcode=claim.errcode, path=claim.path, key=claim.key):
                 return token, False
-            if self.ledger.died(token, errcode=claim.errcode, path=claim.path, key=claim.key):
-                keeper.penalise(claim.path)  # from now on; this one value is still replaced
         fresh = await self._get()
         return fresh, fresh.value != token.value
+
+    def died(self, token: StoredToken, *, errcode: int, path: str, key: str) -> bool:
+        """Have a value replaced that the platform refused, and note its death; tell whether it is believed."""
+        if not self.keeper.report_dead(Secret(token.value), errcode or DEAD, path=path):
+            return False
+        if self.ledger.died(token, errcode=errcode, path=path, key=key):
+            self.keeper.penalise(path)  # from now on; this one value is still replaced
+        return True
 
     async def _renew(self) -> None:
         """Refresh on a person's word. Whoever asks again while that runs waits for the same refresh."""
@@ -208,7 +215,7 @@ class Desk:
         task = self._renewals.get(loop)
         if task is None or task.done():
             self._wish()
-            task = self._renewals[loop] = loop.create_task(self._keeper.refresh())
+            task = self._renewals[loop] = loop.create_task(self.keeper.refresh())
             task.add_done_callback(self._landed)
         await asyncio.wait({task})
         task.result()
@@ -232,7 +239,7 @@ class Desk:
             task.exception()
 
     def _unavailable(self, error: WxmpError) -> UnavailableError:
-        wait = max(self._keeper.status().cool_down, LATER)
+        wait = max(self.keeper.status().cool_down, LATER)
         if isinstance(error, DeadTokenError):
             return UnavailableError("budget_spent", str(error), retry_after=wait, errcode=error.errcode)
         if isinstance(error, APIError):
@@ -256,6 +263,38 @@ class Desk:
             )
         message = "the control server is not set up for this: see its log"
         return UnavailableError("broken", message, retry_after=max(wait, 5.0))
+
+
+class NotedTokens:
+    """The tokens of a desk for calls of our own: what dies of these is noted as well.
+
+    Args:
+        desk: The desk.
+        key: Who calls, as the status shows it.
+    """
+
+    def __init__(self, desk: Desk, *, key: str) -> None:
+        self._desk = desk
+        self._key = key
+
+    def peek(self) -> Secret | None:
+        """Return the value if it can be used without looking anywhere."""
+        return self._desk.keeper.peek()
+
+    async def get(self) -> Secret:
+        """Return a usable value, waiting for it if there is none."""
+        return await self._desk.keeper.get()
+
+    def report_dead(self, value: Secret, code: int, *, path: str = "") -> bool:
+        """Say that the platform refused ``value``; tell whether to repeat the call with another one."""
+        token = self._desk.keeper.held()
+        if token is not None and value == Secret(token.value):
+            return self._desk.died(token, errcode=code, path=path, key=self._key)
+        return self._desk.keeper.report_dead(value, code, path=path)
+
+    def penalise(self, path: str) -> None:
+        """Say that a call of ``path`` was refused with every value it tried."""
+        self._desk.keeper.penalise(path)
 
 
 async def watch(desk: Desk) -> None:

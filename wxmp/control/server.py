@@ -16,10 +16,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from wxmp._asgi import live, measure, read_body, send_answer
+from wxmp._caller import Caller
 from wxmp._log import log_fields
 from wxmp._redact import Secret
+from wxmp.api.quota import QuotaAPI
 from wxmp.control.audit import Audit, Entry
-from wxmp.control.desk import Claim, Desk, UnavailableError, watch
+from wxmp.control.desk import Claim, Desk, NotedTokens, UnavailableError, watch
 from wxmp.control.keys import KeyRing
 from wxmp.control.limits import Buckets, neighbourhood
 from wxmp.control.report import METRICS_TYPE, Counters, QuotaLeft, metrics, status_of
@@ -40,6 +42,7 @@ from wxmp.control.web import (
 from wxmp.control.wire import BODY_MAX, FIELDS, KINDS, PATH_SHOWN, WAIT_MAX
 from wxmp.errcodes import DEAD_TOKEN_CODES
 from wxmp.errors import ConfigError
+from wxmp.retry import RetryPolicy
 
 if TYPE_CHECKING:
     import os
@@ -75,6 +78,8 @@ CLOSING: Final = 1.0
 
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _BEARER: Final = "bearer "
+#: Who notices a death where no service does.
+_OURSELVES: Final = "the control server"
 _TOKEN_PATHS: Final = {"stable": "/cgi-bin/stable_token", "plain": "/cgi-bin/token"}
 
 #: The whole interface.
@@ -435,13 +440,22 @@ class ControlServer:
         if desk is None or now - self._quota_asked.get(appid, float("-inf")) < QUOTA_EVERY or desk.now() is None:
             return
         self._quota_asked[appid] = now
-        task = asyncio.get_running_loop().create_task(self._learn_quota(self._clients[appid], desk.status.channel))
+        task = asyncio.get_running_loop().create_task(self._learn_quota(self._clients[appid], desk))
         _WATCHERS.add(task)
         task.add_done_callback(_WATCHERS.discard)
 
-    async def _learn_quota(self, client: Client, channel: str) -> None:
+    async def _learn_quota(self, client: Client, desk: Desk) -> None:
+        # The client by itself would replace a dead token as well, and nobody would know that it had died.
+        caller = Caller(
+            appid=client.appid,
+            secret=_no_secret,
+            transport=client._transport,  # noqa: SLF001 - same package
+            tokens=NotedTokens(desk, key=_OURSELVES),
+            retry=RetryPolicy(),
+            mp_origin="",
+        )
         try:
-            quota = (await client.quota.get(_TOKEN_PATHS[channel])).quota
+            quota = (await QuotaAPI(caller).get(_TOKEN_PATHS[desk.status.channel])).quota
         except Exception as error:  # noqa: BLE001 - also what a callable with the AppSecret raises: it is only the quota
             logger.debug(
                 "the quota of %s is not known: %s",
@@ -451,6 +465,10 @@ class ControlServer:
             )
         else:
             self._quotas[client.appid] = QuotaLeft(quota.daily_limit, quota.used, quota.remain, self._wall())
+
+
+def _no_secret() -> Secret:
+    raise ConfigError("nothing here needs the AppSecret", field="secret")
 
 
 #: Referred to here so that nobody collects them while they run; a watcher ends when its server is forgotten.
