@@ -266,6 +266,7 @@ class LosesOneAnswer:
         self._port = server.port
         self.lose = False
         self.before_cut = lambda: None
+        self._ends = []
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -274,9 +275,12 @@ class LosesOneAnswer:
 
     async def __aexit__(self, *_):
         self._server.close()
+        for one in self._ends:  # since Python 3.12.1 it waits for them, and a pool keeps its connections
+            one.close()
         await self._server.wait_closed()
 
     async def _serve(self, reader, writer):
+        self._ends.append(writer)
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
 
         async def forward():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import pytest
@@ -34,12 +34,15 @@ from wxmp._watched_caller import WatchedCaller
 from wxmp.broadcast import TemplateMessage
 from wxmp.events import combine, guarded
 from wxmp.pay import Notifications, PayClient
+from wxmp.pay._gateway import PayEndpoint, _shown
 from wxmp.simulator import Simulator
-from wxmp.webhook import DeliveryPolicy, TextMessage
+from wxmp.webhook import DeliveryPolicy, Reply, TextMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from wxmp.broadcast import Recipient
 
 PING = "/cgi-bin/get_api_domain_ip"
 QUICK = RetryPolicy(attempts=3, initial_wait=0.001, max_wait=0.002)
@@ -358,3 +361,87 @@ async def test_a_bulk_send_ends_with_one_event(simulator: Simulator, tmp_path: P
     assert not any(openid in repr(seen) for openid in openids)
     assert isinstance(seen.calls("/cgi-bin/message/template/send")[0], CallStarted)
     assert not any(isinstance(event, CallRetried) for event in seen)
+
+
+async def test_a_bulk_send_that_is_left_is_not_ok(simulator: Simulator, tmp_path: Path) -> None:
+    """Whoever leaves a run before its end, to continue it later, is told that it was cancelled."""
+    seen = Seen()
+    async with make(simulator, seen) as client:
+        template = simulator.world.add_template("发货", "{{thing1.DATA}}")
+        openids = [openid async for openid in client.user.iter_followers()]
+
+        async def message(recipient: Recipient) -> TemplateMessage:
+            await run.cancel()
+            return TemplateMessage({"thing1": "x"})
+
+        run = client.broadcast.template(
+            openids, message, name="left", template_id=template, journal=tmp_path / "sent.db"
+        )
+        await run.run()
+    (end,) = (event for event in seen if isinstance(event, BroadcastFinished))
+    assert end.outcome == "cancelled"
+
+
+async def test_a_handler_that_takes_too_long_is_stopped() -> None:
+    """Being stopped at ``handler_timeout`` is an outcome of its own: nobody has cancelled anything."""
+    account, seen = Account(), Seen()
+    hook = account.hook(
+        observer=seen,
+        delivery=DeliveryPolicy(deadline=0.02, hold=0.02, lease=0.01, attempts=1, grace=0.001, handler_timeout=0.05),
+    )
+
+    @hook.on(TextMessage)
+    async def endless(message: TextMessage) -> str:
+        await asyncio.sleep(60)
+        return "never"
+
+    push = account.say("hello")
+    await hook.answer("POST", push.query.encode(), push.body)
+    async with asyncio.timeout(10):
+        while not any(isinstance(event, PushFinished) for event in seen):
+            await asyncio.sleep(0.01)
+    await hook.aclose()
+    assert [event.outcome for event in seen if isinstance(event, PushFinished)] == ["stopped"]
+
+
+@attrs.frozen
+class Unwritable(Reply):
+    """A reply of a program's own, with a mistake in it."""
+
+    msg_type: ClassVar[str] = "text"
+
+    def elements(self) -> Mapping[str, Any]:
+        raise LookupError
+
+
+async def test_an_answer_that_cannot_be_written_is_no_success() -> None:
+    """What goes wrong between the handler's last line and the answer is the handler's outcome too."""
+    account, seen = Account(), Seen()
+    hook = account.hook(observer=seen)
+
+    @hook.on(TextMessage)
+    async def wrong(message: TextMessage) -> Reply:
+        return Unwritable()
+
+    async with hook:
+        push = account.say("hello")
+        await hook.answer("POST", push.query.encode(), push.body)
+    assert [event.outcome for event in seen if isinstance(event, PushFinished)] == ["LookupError"]
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/v3/pay/transactions/out-trade-no/{out_trade_no}", "/v3/pay/transactions/out-trade-no/{out_trade_no}"),
+        ("/v3/pay/transactions/h5", "/v3/pay/transactions/h5"),
+        ("/v3/apply4sub/sub_merchants/1900000109/settlement", "/v3/apply4sub/sub_merchants/{}/settlement"),
+        ("/v3/marketing/favor/users/oAbcDEFghijKLmnopqRSTuvwxyzA/coupons", "/v3/marketing/favor/users/{}/coupons"),
+        ("/v3/x/order-7", "/v3/x/{}"),
+        ("/v3/x/ORDER", "/v3/x/{}"),
+        ("/v3/x/%E5%BC%A0", "/v3/x/{}"),
+        ("/v3/x/o{A/y", "/v3/x/{}/y"),
+    ],
+)
+def test_what_is_shown_of_a_path_of_pay(path: str, shown: str) -> None:
+    """Words of the platform stay; numbers of orders and openids do not, with or without a digit."""
+    assert _shown(PayEndpoint("GET", path)) == f"GET {shown}"

@@ -6,6 +6,7 @@ The environment of the packaging tools is made by ``make``; where it is there al
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -66,7 +67,7 @@ def clone(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with the files of this tree, in one commit that is tagged and whose changelog is in order."""
     place = tmp_path_factory.mktemp("release") / "clone"
     names = [*distribution.package_files(), "pyproject.toml", "LICENSE", "README.md", "README.zh-CN.md", ".gitignore"]
-    for name in [*names, ".ci/distribution.py", ".ci/publish"]:
+    for name in [*names, "constraints.txt", ".ci/distribution.py", ".ci/publish"]:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, place / name)
     # The pages that the README links to: the check looks for them.
@@ -76,6 +77,8 @@ def clone(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / ".git-excluded").write_text("docs\ntests\nbenchmarks\nSECURITY.md\nCONTRIBUTING.md\n.git-excluded\n")
     (place / "CHANGELOG.md").unlink()
     (place / "CHANGELOG.md").write_text(f"# Changelog\n\n## [Unreleased]\n\n## [{VERSION}] - 2026-11-21\n\n- All.\n")
+    (place / ".venv").mkdir()
+    (place / ".venv" / "package").symlink_to(tools)
     git(place, "init", "--quiet")
     git(place, "config", "core.excludesFile", str(place / ".git-excluded"))
     git(place, "add", ".")
@@ -100,42 +103,42 @@ def git(place: Path, *words: str) -> str:
 
 def publish(clone: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run .ci/publish of the clone, without the identity that a workflow has."""
-    mine = {"WXMP_PACKAGE_TOOLS": str(TOOLS), "GITHUB_REF_TYPE": "", "ACTIONS_ID_TOKEN_REQUEST_URL": ""}
+    mine = {"ACTIONS_ID_TOKEN_REQUEST_URL": "", "EXPECTED_SHA256": "", "GITHUB_REF": f"refs/tags/v{VERSION}"}
     return command(clone / ".ci" / "publish", *words, cwd=clone, **{**mine, **environment})
+
+
+@pytest.fixture(scope="module")
+def released(clone: Path) -> tuple[Path, str]:
+    """The archives of this tree as they would be published, and what the dry run said."""
+    done = publish(clone, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    return clone / "dist", done.stdout
 
 
 # ---- the archives
 
 
-@pytest.fixture(scope="module")
-def archives(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both archives of this tree."""
-    out = tmp_path_factory.mktemp("archives")
-    done = command(tools / "bin" / "python", ".ci/distribution.py", "build", "--out", out, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    return out
-
-
-def test_archives_are_in_order_and_the_same_everywhere(tools: Path, archives: Path) -> None:
+def test_archives_are_in_order_and_the_same_everywhere(released: tuple[Path, str]) -> None:
     """Only the package and legal files, uniform modes and times, metadata an index takes; a second build is the same.
 
     The second build is made elsewhere: other folder, umask, times, time zone, language, hash seed, and strays about.
     """
-    done = command(tools / "bin" / "python", ".ci/distribution.py", "check", "--out", archives, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    out, said = released
+    assert "dist/ holds the package and its legal files, and is built the same elsewhere" in said
+    with zipfile.ZipFile(next(out.glob("*.whl"))) as opened:
+        assert {name.partition("/")[0] for name in opened.namelist()} == {"wxmp", f"wxmp_sdk-{VERSION}.dist-info"}
 
 
 @pytest.mark.parametrize("stray", ["wxmp/notes.txt", "tests/test_x.py", "wxmp/__pycache__/client.cpython-311.pyc"])
-def test_a_stray_file_is_refused(tools: Path, archives: Path, tmp_path: Path, stray: str) -> None:
+def test_a_stray_file_is_refused(released: tuple[Path, str], tmp_path: Path, stray: str) -> None:
     """The check above can fail: a wheel that holds one file more is refused, and the file is named."""
-    for path in archives.iterdir():
+    for path in [*released[0].glob("*.whl"), *released[0].glob("*.tar.gz")]:
         shutil.copy(path, tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel, "a") as opened:
         opened.writestr(stray, "stray")
-    done = command(tools / "bin" / "python", ".ci/distribution.py", "check", "--out", tmp_path, cwd=ROOT)
-    assert done.returncode == 1
-    assert stray in done.stderr
+    with pytest.raises(distribution.ProblemError, match=re.escape(stray)):
+        distribution.check(tmp_path)
 
 
 # ---- dependencies
@@ -162,18 +165,30 @@ def test_the_tools_are_names_and_versions() -> None:
 # ---- publishing
 
 
-def test_dry_run(clone: Path) -> None:
+def test_dry_run(released: tuple[Path, str]) -> None:
     """A dry run builds, checks, describes, and says what it would sign and upload, without doing it."""
-    done = publish(clone, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert "would upload: " in done.stdout
-    assert done.stdout.count("would sign: ") == 2
-    assert "--trusted-publishing always" in done.stdout
-    names = {path.name for path in (clone / "dist").iterdir()}
+    out, said = released
+    assert said.count("would sign: ") == 2
+    assert "--publish-url https://upload.pypi.org/legacy/ --trusted-publishing always" in said
     base = f"wxmp_sdk-{VERSION}"
-    assert names == {f"{base}-py3-none-any.whl", f"{base}.tar.gz", f"{base}.cdx.json", "SHA256SUMS"}
-    summed = command("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=clone / "dist")
+    assert {path.name for path in out.iterdir()} == {
+        f"{base}-py3-none-any.whl",
+        f"{base}.tar.gz",
+        f"{base}.cdx.json",
+        "SHA256SUMS",
+    }
+    summed = command("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=out)
     assert summed.returncode == 0, summed.stdout
+    assert len((out / "SHA256SUMS").read_text().splitlines()) == 3
+
+
+def test_the_bill_names_what_was_tested(released: tuple[Path, str]) -> None:
+    """The bill of materials lists the direct dependencies with the versions that the tests ran with."""
+    (bill,) = released[0].glob("*.cdx.json")
+    listed = {part["name"]: part["version"] for part in json.loads(bill.read_text())["components"]}
+    tested = distribution.tested()
+    direct = {distribution.split(item)[0] for item in PYPROJECT["project"]["dependencies"]}
+    assert {name: listed.get(name) for name in direct} == {name: tested[name] for name in direct}
 
 
 @pytest.mark.parametrize(
@@ -200,17 +215,30 @@ def changelog(text: str) -> str:
         ("echo x > wxmp/stray.txt", "not committed"),
         (f"git tag -d v{VERSION}", "there is no tag"),
         ("git commit -q --allow-empty -m x", "on another commit"),
+        ("sed -i 's/^version = .*/version = \"1;touch pwned\"/' pyproject.toml && git commit -qam x", "is not like"),
         (changelog("# Changelog\\n\\n## [Unreleased]\\n\\n- New.\\n"), "newest release"),
         (changelog("# Changelog\\n\\n## [Unreleased]\\n\\n## [0.0.9] - 2026-01-01\\n"), "newest release"),
         (changelog(f"## [Unreleased]\\n\\n- New.\\n\\n## [{VERSION}] - 2026-01-01\\n"), "under [Unreleased]"),
         (f"git tag v0.0.9 && git commit -q --allow-empty -m x && git tag -f v{VERSION}", "is the one of v0.0.9"),
     ],
-    ids=["changed", "untracked", "no tag", "tag elsewhere", "not released", "older", "left over", "same changelog"],
+    ids=[
+        "changed",
+        "untracked",
+        "no tag",
+        "tag elsewhere",
+        "version",
+        "not released",
+        "older",
+        "left over",
+        "same changelog",
+    ],
 )
 def test_refusals_of_the_tree(clone: Path, tmp_path: Path, change: str, why: str) -> None:
     """What is not a tagged commit with its changelog is not published, and the reason is said."""
     mine = tmp_path / "mine"
     git(tmp_path, "clone", "--quiet", str(clone), str(mine))
+    (mine / ".venv").mkdir()
+    (mine / ".venv" / "package").symlink_to(TOOLS)
     git(mine, "config", "user.name", "a")
     git(mine, "config", "user.email", "a@b.c")
     done = command("bash", "-ec", change, cwd=mine, GIT_CONFIG_GLOBAL="/dev/null")
@@ -221,11 +249,22 @@ def test_refusals_of_the_tree(clone: Path, tmp_path: Path, change: str, why: str
     assert not (mine / "dist").exists()
 
 
-def test_a_workflow_of_another_tag_is_refused(clone: Path) -> None:
-    """The tag that started the workflow is the version's."""
-    refused = publish(clone, "--dry-run", GITHUB_REF_TYPE="tag", GITHUB_REF_NAME="v9.9.9")
+@pytest.mark.parametrize(
+    "ref", ["refs/tags/v9.9.9", "refs/heads/main", "refs/tags/v0;touch${IFS}pwned", "$(touch pwned)"]
+)
+def test_a_workflow_for_something_else_is_refused(clone: Path, ref: str) -> None:
+    """What started the workflow is the version's tag; a name that a shell would run is only shown."""
+    refused = publish(clone, "--dry-run", GITHUB_REF=ref)
     assert refused.returncode == 1
-    assert "runs for the tag v9.9.9" in refused.stderr
+    assert f"runs for {ref}" in refused.stderr
+    assert not (clone / "pwned").exists()
+
+
+def test_one_machine_is_not_enough(clone: Path) -> None:
+    """With an identity, but without the sums of another machine, nothing is built, signed or uploaded."""
+    refused = publish(clone, ACTIONS_ID_TOKEN_REQUEST_URL="https://127.0.0.1:1/")
+    assert refused.returncode == 1
+    assert "no other machine" in refused.stderr
 
 
 def test_the_script_names_no_secret() -> None:

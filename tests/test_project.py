@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,27 @@ def test_every_direct_dependency_is_pinned() -> None:
 
 
 PEERS = [line for line in read("constraints-peers.txt").splitlines() if line and not line.startswith("#")]
+
+
+def test_what_the_tests_import_is_declared() -> None:
+    """A clone that installs only what is named can run every test: nothing comes in by chance with something else."""
+    declared = [
+        *PROJECT["dependencies"],
+        *PYPROJECT["dependency-groups"]["bench"],
+        *PYPROJECT["dependency-groups"]["tests"],
+    ]
+    for requirements in PROJECT["optional-dependencies"].values():
+        declared += requirements
+    known = {normal(item) for item in declared} | {"yarl"}  # aiohttp's own type of an address
+    homes = packages_distributions()
+    imported: dict[str, str] = {}
+    for path in (ROOT / "tests").rglob("*.py"):
+        if "peers" not in path.parts:  # they have an environment of their own
+            found = re.findall(r"^ *(?:import|from) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+            imported |= {name: str(path.relative_to(ROOT)) for name in found if name not in sys.stdlib_module_names}
+    third = {name: where for name, where in imported.items() if name in homes and name != "wxmp"}
+    assert "pytest" in third
+    assert {name: where for name, where in third.items() if not {normal(home) for home in homes[name]} & known} == {}
 
 
 def test_peers_are_pinned_once_and_without_addresses() -> None:

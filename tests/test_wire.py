@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import enum
 import json
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wxmp._redact import Secret
-from wxmp._wire import JsonObject, JsonValue, check_record, decode, dumps, encode, loads, wire
+from wxmp._wire import EXTRA_KEY, JsonObject, JsonValue, check_record, decode, dumps, encode, loads, wire
 from wxmp.errors import ArgumentError, ReplyError
 
 
@@ -232,8 +233,17 @@ def test_a_wire_field_named_extra_is_an_unknown_field(sent: object, other: dict[
 
 
 def test_a_wire_field_with_the_inner_name_is_an_unknown_field() -> None:
-    """Not even the key that the reader uses itself can be sent to it."""
-    assert decode(Leaf, {"name": "a", "\0extra": {"b": 1}}).extra == {"\0extra": {"b": 1}}
+    """Not even the key that the reader uses itself can be sent to it, and it goes out again as it came."""
+    payload = {"name": "a", "number": 1, EXTRA_KEY: {"b": 1}, "c": 2}
+    record = decode(Leaf, payload)
+    assert record.extra == {EXTRA_KEY: {"b": 1}, "c": 2}
+    assert encode(record) == payload
+
+
+def test_the_inner_name_can_stand_in_source_code() -> None:
+    """Before 26.2, cattrs puts the key between quotes as it is: a NUL, quote, backslash or line end breaks reading."""
+    assert ast.literal_eval(f"'{EXTRA_KEY}'") == EXTRA_KEY
+    assert not EXTRA_KEY.isidentifier()  # so no attribute and no field of the platform has this name
 
 
 def test_unknown_fields_need_a_place() -> None:
@@ -278,7 +288,7 @@ def test_round_trip() -> None:
 @settings(deadline=None)  # the first example builds what later ones reuse
 @given(
     st.dictionaries(
-        st.sampled_from(["name", "number", "extra", "\0extra", "new"]) | st.text(max_size=3),
+        st.sampled_from(["name", "number", "extra", EXTRA_KEY, "new"]) | st.text(max_size=3),
         st.integers(-9, 9) | st.text(max_size=3) | st.dictionaries(st.text(max_size=2), st.none(), max_size=2),
     )
 )

@@ -25,8 +25,8 @@ CALLBACK_TOKEN = "devSampleToken"
 ENCODING_AES_KEY = "QmFzZTY0S2V5Rm9yRG9jdW1lbnRhdGlvbk9ubHkxMjM"
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PATIENCE = 30.0
-#: uvicorn's supervisor leaves its own listening socket to the interpreter's end; it names no peer. The second spelling is
-#: that of Python 3.13.
+#: uvicorn's supervisor leaves its own listening socket to the interpreter's end; it names no peer. The second spelling
+#: is that of Python 3.13.
 SUPERVISOR_SOCKET = re.compile(
     r"^(?:sys:1|<sys>:0): ResourceWarning: unclosed <socket[^>]*laddr=\('127\.0\.0\.1', \d+\)>\n"
     r"ResourceWarning: Enable tracemalloc to get the object allocation traceback\n",
