@@ -299,7 +299,8 @@ class SQLiteJournal(Journal):
         def work(db: sqlite3.Connection) -> str:
             db.execute(
                 "INSERT INTO run (appid, name, fingerprint) VALUES (?, ?, ?) ON CONFLICT (appid, name)"
-                " DO UPDATE SET fingerprint = excluded.fingerprint WHERE NOT EXISTS (SELECT 1 FROM recipient WHERE run = run.id)",
+                " DO UPDATE SET fingerprint = excluded.fingerprint"
+                " WHERE NOT EXISTS (SELECT 1 FROM recipient WHERE run = run.id)",
                 (run.appid, run.name, fingerprint),
             )
             row = db.execute("SELECT fingerprint FROM run WHERE appid = ? AND name = ?", (run.appid, run.name))
