@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,14 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the markers of these tests."""
+    """Name the markers of these tests, and let the programs that they start hear signals.
+
+    A shell that starts the run in the background, and nohup, let it ignore some; that would be inherited.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
     config.addinivalue_line("markers", "untraced: quicker, and what it reaches does not count as covered")
 
 

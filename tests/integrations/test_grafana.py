@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from wxmp.control.report import Counters, metrics
+from wxmp.integrations._labels import SECONDS_OF_ANSWERS
 from wxmp.integrations.prometheus import PrometheusHook
 
 BOARD: dict[str, Any] = json.loads(
@@ -102,3 +103,10 @@ def test_every_metric_is_shown() -> None:
     shown = {name for expression in EXPRESSIONS for name, _ in _SELECTOR.findall(expression)}
     left = {name for name in EXPORTED if not name.endswith(("_sum", "_count"))} - shown
     assert left == set()
+
+
+def test_the_alert_of_the_documentation_asks_for_a_bucket_that_exists() -> None:
+    """The bounds of answers hold the one that the alert on late answers divides by."""
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text(encoding="utf-8")
+    assert 'wxmp_push_answer_seconds_bucket{service="mp", le="4.0"}' in page
+    assert 4.0 in SECONDS_OF_ANSWERS
