@@ -42,6 +42,10 @@ REMEDIES = {
 }
 
 
+# Figures of traced code would be worth nothing, and callgrind would count the tracer.
+pytestmark = pytest.mark.usefixtures("untraced_processes")
+
+
 def start(name: str, results: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--results", str(results)],

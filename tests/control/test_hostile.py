@@ -531,7 +531,7 @@ async def test_a_watcher_survives_a_mistake(house: House, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(desk_module, "WATCH_MOST", 0.05)
     said: list[str] = []
-    monkeypatch.setattr(desk_module.logger, "exception", lambda text, *args: said.append(text % args))
+    monkeypatch.setattr(desk_module.logger, "exception", lambda text, *args, **_: said.append(text % args))
     true = desk_module.Desk.now
     monkeypatch.setattr(desk_module.Desk, "now", lambda _: 1 / 0)
     house.server.start()

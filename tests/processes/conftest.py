@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(autouse=True, scope="module")
+def many_processes(untraced_processes: None) -> None:
+    """What breaks here is seen at the platform and in the outcomes; other tests show which lines are reached."""
+
+
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
     """A Redis of this test's own, to be killed, frozen, filled and replaced."""
