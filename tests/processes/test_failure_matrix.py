@@ -102,7 +102,8 @@ def test_rolling_restart_reuses_the_token(fleet: Fleet) -> None:
 @short.test(store=STORES, channel=CHANNELS)
 def test_killed_token_is_replaced_once(place: Place, store: str, channel: Channel) -> None:
     """Another system's forced refresh kills the token under traffic: one replacement, no error."""
-    fleet = place.fleet(4, store, channel)
+    # Times of a store that is only busy: after 0.4 s it would count as down, and each process fetch for itself.
+    fleet = place.fleet(4, store, channel, lease=3.0, store_timeout=2.0)
     fleet.all("calls", 2)
     fleet.all("start", 0.1)
     time.sleep(0.5)
