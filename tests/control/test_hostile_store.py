@@ -444,12 +444,16 @@ def issue(folder: Path, *, days: int = 2, names: tuple[str, ...] = ("localhost",
 
     root, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     top = x509.SubjectKeyIdentifier.from_public_key(root.public_key())
+    # Python 3.13 demands what an authority is allowed to do.
+    unused = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    usage = dict.fromkeys((*unused, "digital_signature", "crl_sign", "encipher_only", "decipher_only"), False)
     authority = built(
         "authority",
         "authority",
         root.public_key(),
         root,
         (x509.BasicConstraints(ca=True, path_length=0), True),
+        (x509.KeyUsage(key_cert_sign=True, **usage), True),
         (top, False),
     )
     alternatives: list[x509.GeneralName] = []
