@@ -90,6 +90,7 @@ LAYERS = [
         "wxmp.cli._account",
         "wxmp.cli._control_config",
         "wxmp.cli._demo_pipe",
+        "wxmp.cli._progress",
         "wxmp.cli._export_file",
         "wxmp.cli._menu_file",
         "wxmp.cli._send_rows",

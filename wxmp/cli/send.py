@@ -31,6 +31,7 @@ from wxmp.cli._console import (
     taking_signals,
     tell,
 )
+from wxmp.cli._progress import FRAME, LINE, ProgressBar, show_again
 from wxmp.cli._send_rows import Letter, RowFinder, count_lines, read_columns, read_openids, read_values
 from wxmp.errors import ConfigError, WxmpError
 
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "template"]
 
-#: Seconds between two looks at the progress: on a terminal, and in a pipe.
-FRAME: Final = 0.2
-LINE: Final = 10.0
 #: Seconds between leaving the run and giving up what is on its way.
 AT_ONCE: Final = 0.1
 #: Reasons of refusals that are told.
@@ -295,7 +293,7 @@ async def carry_out(order: Order, client: Client) -> Report:
 async def follow(run: Run, report: Report, total: int | None) -> None:
     """Take the results in, and show how far it is."""
     display = make_display(report.order, total)
-    shower = asyncio.create_task(show(run, display))
+    shower = asyncio.create_task(show_again(display.every, lambda: display.update(run.progress)))
     try:
         async with run:
             async for result in run:
@@ -421,13 +419,6 @@ class Display(Protocol):
         ...
 
 
-async def show(run: Run, display: Display) -> None:
-    """Show the progress again and again."""
-    while True:
-        await asyncio.sleep(display.every)
-        display.update(run.progress)
-
-
 def make_display(order: Order, total: int | None) -> Display:
     """Return a bar for a terminal, lines for everything else."""
     if sys.stderr.isatty():
@@ -462,22 +453,8 @@ class Bar:
     every = FRAME
 
     def __init__(self, order: Order, total: int | None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        self._progress = RichProgress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task(order.name, total=total or None, rate="")
+        self._bar = ProgressBar(order.name, total or None)
         self._total = total or 0
-        self._progress.start()
 
     def update(self, progress: Progress) -> None:
         """Move it."""
@@ -485,8 +462,8 @@ class Bar:
         total = max(self._total, done) or None
         refused = progress.outcomes.get(Outcome.REFUSED, 0)
         rate = f"{progress.per_second:,.0f}/s" + (f", {refused:,} refused" if refused else "")
-        self._progress.update(self._task, completed=done, total=total if self._total else None, rate=rate)
+        self._bar.move(done, total if self._total else None, rate)
 
     def close(self) -> None:
         """Take it away: the summary follows."""
-        self._progress.stop()
+        self._bar.close()

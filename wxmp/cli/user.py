@@ -28,6 +28,7 @@ from wxmp.cli._console import (
     tell,
 )
 from wxmp.cli._export_file import Format, PartFile, Sheet, Stream, make_sheet
+from wxmp.cli._progress import FRAME, LINE, ProgressBar, show_again
 from wxmp.errors import ConfigError, RateLimitError, WxmpError
 
 if TYPE_CHECKING:
@@ -56,9 +57,6 @@ FIELDS: Final = (
 KNOWN: Final = tuple(field.name for field in attrs.fields(UserInfo) if field.name != "extra")
 #: Requests for details at once.
 AT_ONCE: Final = 4
-#: Seconds between two looks at the progress: on a terminal, and in a pipe.
-FRAME: Final = 0.2
-LINE: Final = 10.0
 
 app: App = App(name="user", help="Followers (用户管理): export them.")
 
@@ -274,7 +272,9 @@ class Job:
         """
         display = make_display(target.mark.users)
         async with client:
-            shower = asyncio.create_task(show(display, target, self))
+            shower = asyncio.create_task(
+                show_again(display.every, lambda: display.update(target.mark.users, self.total))
+            )
             try:
                 batch: list[str] = []
                 openids = await self.openids(client, target.mark.cursor)
@@ -363,13 +363,6 @@ class Display(Protocol):
     def close(self) -> None: ...
 
 
-async def show(display: Display, target: Taker, job: Job) -> None:
-    """Show the progress again and again."""
-    while True:
-        await asyncio.sleep(display.every)
-        display.update(target.mark.users, job.total)
-
-
 def make_display(earlier: int) -> Display:
     """Return a bar for a terminal, lines for everything else."""
     return Bar() if sys.stderr.isatty() else Lines(earlier)
@@ -401,27 +394,13 @@ class Bar:
     every: float = FRAME
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("followers"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("followers", total=None, rate="")
-        self._progress.start()
+        self._bar = ProgressBar("followers")
 
     def update(self, users: int, total: int) -> None:
         """Move it."""
-        speed = self._progress.tasks[0].speed
-        rate = f"{speed:,.0f}/s" if speed else ""
-        self._progress.update(self._task, completed=users, total=max(total, users) or None, rate=rate)
+        speed = self._bar.speed
+        self._bar.move(users, max(total, users) or None, f"{speed:,.0f}/s" if speed else "")
 
     def close(self) -> None:
         """Take it away: the summary follows."""
-        self._progress.stop()
+        self._bar.close()
