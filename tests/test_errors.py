@@ -59,7 +59,7 @@ FULL: list[tuple[type[WxmpError], dict[str, Any]]] = [
     (WxmpError, {"message": "m"}),
     (ConfigError, {"message": "m", "field": "appid"}),
     (TransportError, {"message": "m", "endpoint": "GET /x", "maybe_acted": False}),
-    (TimedOutError, {"message": "m", "endpoint": "GET /x", "maybe_acted": False}),
+    (TimedOutError, {"message": "m", "endpoint": "GET /x", "maybe_acted": False, "stage": "connecting"}),
     (BadStatusError, {"message": "m", "endpoint": "GET /x", "maybe_acted": False, "status": 502}),
     (ReplyError, {"message": "m", "endpoint": "GET /x", "body": "<html>", "maybe_acted": False}),
     (APIError, {"errcode": 1, **API, "advice": "Do it."}),

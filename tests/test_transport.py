@@ -1546,6 +1546,8 @@ async def test_every_failure_becomes_ours(side_effect, expected, maybe_acted) ->
         await transport.send(INFO)
     assert type(caught.value) is expected
     assert caught.value.maybe_acted is maybe_acted
+    in_line = side_effect is httpx.PoolTimeout
+    assert getattr(caught.value, "stage", "") == ("waiting for a free connection" if in_line else "")
     await transport.aclose()
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wxmp._cargo import Cargo
     from wxmp._request import WireRequest
 
-__all__ = ["InLineError", "explain", "strip"]
+__all__ = ["explain", "strip", "was_in_line"]
 
 _LIBRARIES: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "h11", "anyio", "aiohttp"})
 #: Errors after which certainly nothing was sent.
@@ -30,15 +30,16 @@ _URL_IN_TEXT: Final = re.compile(r"(https?://[^\s?#'\"]*)[?#][^\s'\"]*")
 _LONGEST_TEXT: Final = 300
 
 
-class InLineError(TimedOutError):
-    """The time ran out in the line for a connection, which says nothing about the host."""
-
-
 def strip(error: BaseException) -> None:
     """Take away the frames below us: their locals hold the request as bytes, and error trackers print locals."""
     error.__traceback__ = None
     error.__context__ = None
     error.__cause__ = None
+
+
+def was_in_line(error: Exception) -> bool:
+    """Whether the time ran out in the line for a connection, which says nothing about the host."""
+    return isinstance(error, TimedOutError) and error.stage == IN_LINE
 
 
 def explain(error: Exception, cargo: Cargo, request: WireRequest, *, expired: bool, closed: bool) -> Exception:
@@ -66,8 +67,8 @@ def explain(error: Exception, cargo: Cargo, request: WireRequest, *, expired: bo
         return TransportError("the client was closed", endpoint=endpoint, maybe_acted=may_have_sent)
     if expired:
         stage = "waiting for the answer" if may_have_sent else cargo.stage
-        kind = InLineError if stage == IN_LINE else TimedOutError
-        return kind(f"no answer within {cargo.seconds:g} s ({stage})", endpoint=endpoint, maybe_acted=may_have_sent)
+        text = f"no answer within {cargo.seconds:g} s ({stage})"
+        return TimedOutError(text, endpoint=endpoint, maybe_acted=may_have_sent, stage=stage)
     kinds = type(error).__mro__
     if not isinstance(error, OSError) and not any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in kinds):
         if not _shows_secret(error, request):
@@ -77,7 +78,8 @@ def explain(error: Exception, cargo: Cargo, request: WireRequest, *, expired: bo
     acted = may_have_sent and names.isdisjoint(_NOT_SENT)
     text = _clean_text(error, request)
     if isinstance(error, TimeoutError) or "TimeoutException" in names:
-        return TimedOutError(f"timed out: {text}", endpoint=endpoint, maybe_acted=acted)
+        stage = IN_LINE if "PoolTimeout" in names else ""
+        return TimedOutError(f"timed out: {text}", endpoint=endpoint, maybe_acted=acted, stage=stage)
     what = "the connection broke" if acted else "cannot connect"
     return TransportError(f"{what}: {text}", endpoint=endpoint, maybe_acted=acted)
 

@@ -5,7 +5,7 @@
     WxmpError
     ├─ ConfigError (ValueError)      the arguments cannot work; nothing was sent          .field
     ├─ TransportError                no usable answer                                     .maybe_acted .endpoint
-    │  ├─ TimedOutError
+    │  ├─ TimedOutError                                                                   .stage
     │  └─ BadStatusError                                                                  .status
     ├─ ReplyError                    an answer, but not of the documented shape           .body .endpoint
     ├─ APIError                      the platform said no                   .errcode .errmsg .endpoint .rid .advice
@@ -164,7 +164,17 @@ class TransportError(WxmpError):
 
 
 class TimedOutError(TransportError):
-    """The time for the call ran out."""
+    """The time for the call ran out.
+
+    ``stage`` says what it was waiting for, where that is known: ``"waiting for a free connection"`` (the client's own
+    calls hold all of them: nothing is wrong with the host), ``"connecting"``, ``"waiting for the answer"``.
+    """
+
+    _fields = ("message", "endpoint", "maybe_acted", "stage")
+
+    def __init__(self, message: str, *, endpoint: str = "", maybe_acted: bool = True, stage: str = "") -> None:
+        super().__init__(message, endpoint=endpoint, maybe_acted=maybe_acted)
+        self.stage = stage
 
 
 class BadStatusError(TransportError):

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from wxmp._failure import InLineError
+from wxmp._failure import was_in_line
 from wxmp._log import log_fields
 from wxmp._redact import Secret, mask_fields
 from wxmp._request import Credentials, WireRequest, encode_path, encode_query
@@ -425,7 +425,7 @@ class Gateway:
             result = await attempt(origin, seconds)
         except TransportError as error:
             # Our own crowd, or our own end, is no fault of the host.
-            if not isinstance(error, InLineError) and not self._transport.closed:
+            if not was_in_line(error) and not self._transport.closed:
                 call.failed_on = self._hosts.failed(origin, type(error).__name__, at_once=True)
             raise
         except PayAPIError as error:

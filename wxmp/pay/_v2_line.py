@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-from wxmp._failure import InLineError
+from wxmp._failure import was_in_line
 from wxmp._request import WireReply, WireRequest
 from wxmp.errors import BadStatusError, ConfigError, TransportError
 
@@ -137,7 +137,7 @@ class V2Line:
                 effort.acted = effort.acted or error.maybe_acted
                 if transport.closed or (isinstance(error, BadStatusError) and error.status not in _HOST_TROUBLE):
                     raise
-                if not isinstance(error, InLineError):
+                if not was_in_line(error):
                     self._bad_until[host] = time.monotonic() + BAD_HOST_TIME
                 if host == hosts[-1] or effort.over or (endpoint.repeat == "no" and error.maybe_acted):
                     raise
