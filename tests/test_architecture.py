@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 #: From the ground up. A module imports from lines above its own in this list, never from its own line or from below.
 LAYERS = [
-    ["wxmp.errcodes", "wxmp._log", "wxmp._redact"],
+    ["wxmp.errcodes", "wxmp._beijing", "wxmp._hosts", "wxmp._log", "wxmp._redact"],
     ["wxmp._asgi", "wxmp.errors"],
     ["wxmp.events"],
     ["wxmp._watch"],
@@ -53,7 +53,8 @@ LAYERS = [
     ["wxmp.webhook.asgi"],
     ["wxmp.webhook.app"],
     ["wxmp.webhook"],
-    ["wxmp.pay._codes", "wxmp.pay._cipher", "wxmp.pay._checks", "wxmp.pay._v2_line", "wxmp.pay._v2_sign"],
+    ["wxmp.pay._codes", "wxmp.pay._cipher", "wxmp.pay._checks", "wxmp.pay._sites", "wxmp.pay._v2_sign"],
+    ["wxmp.pay._v2_line"],
     ["wxmp.pay._keys", "wxmp.pay.records", "wxmp.pay.notify_reading"],
     ["wxmp.pay._signing", "wxmp.pay._v2_records"],
     ["wxmp.pay._certificates"],
@@ -85,7 +86,7 @@ LAYERS = [
     ["wxmp.api", "wxmp.tokens", "wxmp.control", "wxmp.integrations", "wxmp.testing"],
     ["wxmp.simulator", "wxmp.simulator.*"],
     ["wxmp.cli", "wxmp._wx_sim"],
-    ["wxmp.cli._command", "wxmp.cli._console", "wxmp.cli._doctor_report"],
+    ["wxmp.cli._command", "wxmp.cli._console", "wxmp.cli._doctor_report", "wxmp.cli._reach", "wxmp.cli._tag"],
     [
         "wxmp.cli._account",
         "wxmp.cli._control_config",

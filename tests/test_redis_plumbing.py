@@ -21,6 +21,7 @@ import redis
 import redis.asyncio
 import redis.exceptions
 
+from tests.moments import quickest
 from tests.redis_server import BlackHole, GivenServer, RedisServer, find_server, free_port
 from tests.tokens.test_redis import LosesOneAnswer, Scripted
 from wxmp._redact import Secret
@@ -245,18 +246,16 @@ async def test_a_mistake_of_ours_is_not_hidden(server: Server) -> None:
 async def test_silence_costs_the_time_limit(accepts: bool) -> None:
     """A call ends within its limit, connecting included."""
     with BlackHole(accepts=accepts) as hole:
-        started = time.monotonic()
-        error = await failure(scripts_on(hole.url, timeout=0.2))
-        assert 0.15 < time.monotonic() - started < 1.0
+        seconds, error = await quickest(lambda: failure(scripts_on(hole.url, timeout=0.2)), 1)
+        assert 0.15 < seconds < 1
         assert "0.2 s" in str(error) or "imeout" in str(error)
 
 
 async def test_a_clients_own_retries_do_not_count() -> None:
     """A client with the default retries of redis-py (a minute) fails as fast as anybody."""
     client = redis.asyncio.Redis(port=free_port())
-    started = time.monotonic()
-    await failure(scripts_on(client))
-    assert time.monotonic() - started < 1.0
+    seconds, _ = await quickest(lambda: failure(scripts_on(client)), 1)
+    assert seconds < 1
     await client.aclose()
 
 
@@ -442,3 +441,19 @@ async def test_a_client_that_cannot_decode_is_the_owners_error() -> None:
 
     error = await failure(scripts_on(Commands()))
     assert isinstance(error.__cause__, redis.exceptions.InvalidResponse)
+
+
+class _Broken(redis.asyncio.Connection):
+    """What uvloop makes of a connection that the other side closes while something is written to it."""
+
+    async def send_command(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+
+async def test_a_closed_connection_is_the_owners_error_on_every_loop() -> None:
+    """Other event loops than asyncio's report a closed connection as a RuntimeError: it is a store that failed."""
+    async with Scripted(lambda *_: b"+OK\r\n") as server:
+        pool = redis.asyncio.ConnectionPool.from_url(server.url, connection_class=_Broken)
+        error = await failure(scripts_on(pool))
+    assert isinstance(error.__cause__, redis.exceptions.ConnectionError)
+    assert "closed=True" in str(error)

@@ -1,8 +1,10 @@
-"""The plain ASGI that the webhook and the notices of WeChat Pay share: bodies in, answers out, the server's life."""
+"""What the webhook and the notices of WeChat Pay share of a server: bodies in, refusals, answers out, its life."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from wxmp._log import log_fields
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
 __all__ = [
     "NOSNIFF",
     "Closable",
+    "Seldom",
+    "announces_more",
     "close_all",
     "find_by_path",
+    "is_compressed",
     "live",
     "measure",
     "read_body",
@@ -30,6 +35,12 @@ __all__ = [
 T = TypeVar("T")
 
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+#: Digits of a ``Content-Length`` that can be a number of bytes at all; Python does not read thousands of them.
+LENGTH_DIGITS: Final = 18
+#: A refusal of one kind is logged once in this many seconds, and so many kinds are told apart.
+LOG_EVERY: Final = 10.0
+LOG_KINDS: Final = 100
+_NUMBERS: Final = re.compile(r"\d+")
 
 
 class Closable(Protocol):
@@ -53,6 +64,37 @@ def measure(scope: Scope) -> tuple[str | None, str | None]:
         elif name == b"content-encoding":
             encoding = value.decode("latin-1")
     return length, encoding
+
+
+def is_compressed(encoding: str | None) -> bool:
+    """Tell whether a body is said to be compressed: the platform sends none that is."""
+    return encoding is not None and encoding.strip().lower() not in ("", "identity")
+
+
+def announces_more(length: str | None, limit: int) -> bool:
+    """Tell whether a ``Content-Length`` is above ``limit``. One that is no number says nothing: bodies are counted."""
+    digits = (length or "").strip()
+    return digits.isdecimal() and (len(digits) > LENGTH_DIGITS or int(digits) > limit)
+
+
+class Seldom:
+    """Lets one line of each kind into the log in a while: whoever sends nonsense must not fill the disk."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def lets(self, kind: str) -> bool:
+        """Tell whether a line is due. Numbers (ages, sizes, places in a body) make no kind of their own."""
+        kind = _NUMBERS.sub("0", kind)
+        now = time.monotonic()
+        if now - self._last.get(kind, -LOG_EVERY) < LOG_EVERY:
+            return False
+        if len(self._last) > LOG_KINDS:  # names of unknown things are in some of the texts
+            self._last.clear()
+        self._last[kind] = now
+        return True
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | None:

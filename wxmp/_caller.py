@@ -501,9 +501,9 @@ def _is_number(value: object) -> bool:
 
 
 def _number(errcode: object) -> int | None:
-    if type(errcode) is int:
-        return errcode
-    return int(errcode) if isinstance(errcode, str) and _NUMBER.fullmatch(errcode) else None
+    # A number without end is none either: journals and logs could not hold it.
+    readable = (type(errcode) is int or isinstance(errcode, str)) and _NUMBER.fullmatch(str(errcode))
+    return int(str(errcode)) if readable else None
 
 
 def _mask(text: str, credentials: Credentials | None) -> str:

@@ -187,11 +187,12 @@ class _Line:
                 await connection.send_command(*command)
                 answer = await connection.read_response(disable_decoding=True)
             except (redis.exceptions.ConnectionError, OSError, RuntimeError) as error:
-                # RuntimeError is how uvloop says that the other side has closed
                 await self._put_away(connection)
+                if isinstance(error, RuntimeError):  # how uvloop says that the other side has closed
+                    error = redis.exceptions.ConnectionError(str(error))
                 if used_before and not isinstance(error, redis.exceptions.AuthenticationError | TimeoutError):
                     raise _StaleError from error
-                raise
+                raise error from None
             except redis.exceptions.ResponseError:
                 await self._keep(connection)  # an answer like any other: the connection is in order
                 raise

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import attrs
 
 from wxmp._redact import Secret
+from wxmp._wire import has_utf8
 from wxmp.errors import ConfigError
 
 __all__ = [
@@ -104,7 +105,7 @@ class FilePart:
             by piece, and from 0 again when the upload is repeated. What it raises ends the call.
 
     Raises:
-        ConfigError: A name holds a control character, or ``progress`` cannot be called.
+        ConfigError: A name holds a control character or has no UTF-8 form, or ``progress`` cannot be called.
     """
 
     name: str
@@ -115,9 +116,11 @@ class FilePart:
     progress: Progress | None = None
 
     def __attrs_post_init__(self) -> None:
-        refuse_control("name", self.name)
-        refuse_control("filename", self.filename)
-        refuse_control("content_type", self.content_type)
+        for field in ("name", "filename", "content_type"):
+            value = getattr(self, field)
+            refuse_control(field, value)
+            if not has_utf8(value):  # names that an operating system gives can hold any bytes
+                raise _no_utf8(field)
         if self.progress is not None and not callable(self.progress):
             raise ConfigError("progress must be a function of two numbers", field="progress")
 
@@ -212,12 +215,15 @@ def encode_query(params: Mapping[str, str | int | bool | None] | None) -> str:
                 # It needs no encoding in a query.
                 text = _quote(value).replace("%40", "@")
             except UnicodeEncodeError:
-                raise ConfigError(f"{name} holds half a surrogate pair, which has no UTF-8 form", field=name) from None
+                raise _no_utf8(name) from None
         elif isinstance(value, int):
             text = str(int(value))
         else:
             raise ConfigError(f"{name} must be str, int, bool or None, not {type(value).__name__}", field=name)
-        pairs.append(f"{_quote(name)}={text}")
+        try:
+            pairs.append(f"{_quote(name)}={text}")
+        except UnicodeEncodeError:
+            raise ConfigError("params has a name with half a surrogate pair in it", field="params") from None
     return "&".join(pairs)
 
 
@@ -243,7 +249,11 @@ def _segment(name: str, values: Mapping[str, str]) -> str:
     try:
         return _quote(value)
     except UnicodeEncodeError:
-        raise ConfigError(f"{name} holds half a surrogate pair, which has no UTF-8 form", field=name) from None
+        raise _no_utf8(name) from None
+
+
+def _no_utf8(field: str) -> ConfigError:
+    return ConfigError(f"{field} holds half a surrogate pair, which has no UTF-8 form", field=field)
 
 
 def header_lines(request: WireRequest) -> list[tuple[bytes, bytes]]:

@@ -19,7 +19,6 @@ take its place, so that instrumentation of that public class still sees our call
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 from contextlib import suppress
@@ -33,6 +32,7 @@ import httpx
 from wxmp._answer import Decoder, header_map
 from wxmp._cargo import EXTENSION, IN_LINE, Cargo
 from wxmp._failure import explain, strip
+from wxmp._hosts import is_loopback
 from wxmp._log import log_fields
 from wxmp._loop_pools import LoopPools
 from wxmp._pool import Link, Pool
@@ -100,20 +100,13 @@ def _site_url(text: str, *, allow_insecure: bool, field: str) -> httpx.URL:
         raise ConfigError(f"{field} must start with https:// and name a host (and a port that exists)", field=field)
     if url.userinfo or url.query or url.fragment or "?" in text or "#" in text:
         raise ConfigError(f"{field} must hold no user name, query or fragment", field=field)
-    if url.scheme == "http" and not allow_insecure and not _is_loopback(url.host):
+    if url.scheme == "http" and not allow_insecure and not is_loopback(url.host):
         raise ConfigError(
             f"{field} must use https: tokens would cross the network in the clear. "
             "Plain http is for this machine only, or with allow_insecure=True",
             field=field,
         )
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _key(url: httpx.URL) -> tuple[bytes, bytes, int]:
@@ -198,7 +191,7 @@ class _Exchange:
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request of ours and, unless it streams, read the whole answer."""
         cargo: Cargo = request.extensions[EXTENSION]
-        pool = self._pools.current(cargo.key) or await self._pools.open(cargo.key)
+        pool = self._pools.current(cargo.key) or self._pools.open(cargo.key)
         body = cargo.body()
         headers = request.headers
         own = cargo.headers()
@@ -391,8 +384,9 @@ class Transport:
             "max_body": max_body,
         }
         for field, value in numbers.items():
-            if not isinstance(value, int | float) or not value > 0:
-                raise ConfigError(f"{field} must be a number greater than 0", field=field)
+            # Not infinity either: every call ends.
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+                raise ConfigError(f"{field} must be a number above 0", field=field)
         self._url = partial(_site_url, allow_insecure=allow_insecure)
         self._base = self._url(base_url, field="base_url")
         self._allowed = {origin: self._url(origin, field="allowed_origins") for origin in allowed_origins}

@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 
     from cattrs import Converter
 
-__all__ = ["JsonObject", "JsonValue", "Payload", "check_record", "decode", "dumps", "encode", "loads", "wire"]
+__all__ = [
+    "JsonObject",
+    "JsonValue",
+    "Payload",
+    "check_record",
+    "decode",
+    "dumps",
+    "encode",
+    "has_utf8",
+    "loads",
+    "wire",
+]
 
 T = TypeVar("T")
 
@@ -149,12 +160,12 @@ def _children(path: str, value: dict[Any, Any] | list[Any] | tuple[Any, ...]) ->
 
 def _fault(value: object) -> str:
     if isinstance(value, str):
-        return "" if _has_utf8(value) else "half a surrogate pair has no UTF-8 form"
+        return "" if has_utf8(value) else "half a surrogate pair has no UTF-8 form"
     if isinstance(value, float):
         return "" if math.isfinite(value) else "JSON has no infinity and no NaN"
     if isinstance(value, dict):
         for key in value:
-            if isinstance(key, str) and not _has_utf8(key):
+            if isinstance(key, str) and not has_utf8(key):
                 return "a name holds half a surrogate pair, which has no UTF-8 form"
             if not isinstance(key, str):
                 return f"a name is {_kind(key)}, not text"
@@ -166,7 +177,8 @@ def _fault(value: object) -> str:
     return f"{_kind(value)} has no JSON form"
 
 
-def _has_utf8(text: str) -> bool:
+def has_utf8(text: str) -> bool:
+    """Tell whether a text can be sent at all: half a surrogate pair cannot, and the codec's error shows all of it."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from wxmp._caller import Caller, Endpoint
+from wxmp._hosts import is_loopback
 from wxmp._redact import Secret, fingerprint
 from wxmp._request import Credentials
 from wxmp.config import PRODUCTION, Platform, TokenPolicy
@@ -20,7 +21,7 @@ from wxmp.errors import ConfigError, ReplyError
 from wxmp.retry import RetryPolicy
 from wxmp.tokens.keeper import Grant, TokenKeeper
 from wxmp.tokens.memory import MemoryTokenStore
-from wxmp.tokens.store import TokenKey, check_token_value
+from wxmp.tokens.store import LIFE_MAX, TokenKey, check_token_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,8 +68,6 @@ logging.getLogger("wxmp").addHandler(logging.NullHandler())
 CALL_TIMEOUT: Final = 10.0
 #: Bytes that are read of a file with the AppSecret, which has 32.
 SECRET_FILE_LIMIT: Final = 4096
-#: A life above this is no answer, in seconds.
-LIFE_LIMIT: Final = 86_400.0
 
 PLAIN_TOKEN: Final = Endpoint("GET", "/cgi-bin/token", repeatable=True, auth="none", issues_tokens=True)
 STABLE_TOKEN: Final = Endpoint("POST", "/cgi-bin/stable_token", repeatable=True, auth="none", issues_tokens=True)
@@ -76,8 +75,6 @@ TICKET: Final = Endpoint("GET", "/cgi-bin/ticket/getticket", repeatable=True)
 
 #: The keeper decides when a credential is asked for again; inside its request nothing is repeated.
 _ONCE: Final = RetryPolicy(attempts=1)
-
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class Client:
@@ -590,9 +587,9 @@ def _grant(reply: JsonObject, field: str, endpoint: Endpoint) -> Grant:
         raise ReplyError(f"no usable {field} in the answer", endpoint=endpoint.name)
     try:
         seconds = float(life) if isinstance(life, int | float | str) and not isinstance(life, bool) else 0.0
-    except ValueError:
+    except (ValueError, OverflowError):
         seconds = 0.0
-    if not 0 < seconds <= LIFE_LIMIT:
+    if not 0 < seconds <= LIFE_MAX:
         raise ReplyError("expires_in is not a usable number of seconds", endpoint=endpoint.name)
     return Grant(Secret(str(value)), seconds)
 
@@ -633,7 +630,7 @@ def _platform_at(base_url: str) -> Platform:
         host = urlsplit(base).hostname
     except ValueError:
         raise ConfigError("base_url is no address that can be read", field="base_url") from None
-    if host in _LOOPBACK:
+    if host is not None and is_loopback(host):
         return Platform(api=base, mp=f"{base}/mp", open=f"{base}/open")
     return Platform(api=base, mp=PRODUCTION.mp, open=PRODUCTION.open)
 

@@ -33,12 +33,14 @@ PRODUCTION: Final = Platform()
 ROUNDING: Final = 1e-9
 
 
-def _positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is no finite number above 0; a validator of attrs."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
         raise ConfigError(f"{attribute.name} must be a number above 0", field=attribute.name)
 
 
-def _positive_whole(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def positive_whole(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is no whole number above 0; a validator of attrs."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{attribute.name} must be a whole number above 0", field=attribute.name)
 
@@ -56,29 +58,29 @@ class TokenPolicy:
     """
 
     #: For how long one process may refresh before another takes over. At least twice ``request_timeout``.
-    lease: float = attrs.field(default=10.0, validator=_positive)
+    lease: float = attrs.field(default=10.0, validator=positive)
     #: Total time of one token request.
-    request_timeout: float = attrs.field(default=5.0, validator=_positive)
+    request_timeout: float = attrs.field(default=5.0, validator=positive)
     #: Time to connect for a token request.
-    connect_timeout: float = attrs.field(default=3.0, validator=_positive)
+    connect_timeout: float = attrs.field(default=3.0, validator=positive)
     #: How often a busy process looks into the store (spread by 20 %, never above a fifth of ``overlap``).
-    check_interval: float = attrs.field(default=30.0, validator=_positive)
+    check_interval: float = attrs.field(default=30.0, validator=positive)
     #: How long a call waits when there is no usable token. At least ``lease`` + ``request_timeout``.
-    wait_timeout: float = attrs.field(default=15.0, validator=_positive)
+    wait_timeout: float = attrs.field(default=15.0, validator=positive)
     #: Total time of one store operation, connecting included.
-    store_timeout: float = attrs.field(default=1.0, validator=_positive)
+    store_timeout: float = attrs.field(default=1.0, validator=positive)
     #: For how long an old token keeps working after a planned rotation.
-    overlap: float = attrs.field(default=PLATFORM_OVERLAP, validator=_positive)
+    overlap: float = attrs.field(default=PLATFORM_OVERLAP, validator=positive)
     #: Channel ``plain`` and tickets: start refreshing at half of the life, and never earlier than this before the end.
-    soft_window: float = attrs.field(default=3600.0, validator=_positive)
+    soft_window: float = attrs.field(default=3600.0, validator=positive)
     #: Channel ``stable``: start refreshing ``overlap`` minus 0 .. this before the end.
-    soft_jitter: float = attrs.field(default=60.0, validator=_positive)
+    soft_jitter: float = attrs.field(default=60.0, validator=positive)
     #: Stop using a token this long before its end (at most 5 % of its life).
-    hard_window: float = attrs.field(default=60.0, validator=_positive)
+    hard_window: float = attrs.field(default=60.0, validator=positive)
     #: Dead tokens that may be replaced in one go ...
-    replacement_burst: int = attrs.field(default=10, validator=_positive_whole)
+    replacement_burst: int = attrs.field(default=10, validator=positive_whole)
     #: ... and the seconds until one more may be (600 for a test account with 200 token requests a day).
-    replacement_refill: float = attrs.field(default=60.0, validator=_positive)
+    replacement_refill: float = attrs.field(default=60.0, validator=positive)
     #: Without store and without a usable token: ``local`` fetches one for this process, ``error`` raises
     #: ``TokenStoreUnavailable``. ``auto`` is ``local`` on the stable channel, where everybody gets the same token, and
     #: ``error`` on the plain channel, where processes that fetch alone kill each other's tokens.

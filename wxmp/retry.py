@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from wxmp.config import positive_whole
 from wxmp.errcodes import lookup
 from wxmp.errors import (
     APIError,
@@ -61,11 +62,6 @@ def worth_repeating(error: BaseException) -> bool:
     return isinstance(error, TransportError | ReplyError)
 
 
-def _count(_: object, attribute: attrs.Attribute[int], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{attribute.name} must be a whole number above 0", field=attribute.name)
-
-
 def _seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
@@ -92,7 +88,7 @@ class RetryPolicy:
     """
 
     #: Attempts in all; 1 turns repeating off.
-    attempts: int = attrs.field(default=4, validator=_count)
+    attempts: int = attrs.field(default=4, validator=positive_whole)
     #: No attempt starts later than this many seconds after the first one; 0 turns repeating off. A wait that would end
     #: later is not begun: the error is raised at once. After 45011 that is up to a minute.
     total_time: float = attrs.field(default=30.0, validator=_limit)

@@ -81,6 +81,26 @@ async def test_only_whole_addresses_are_signed(url: str) -> None:
     assert caught.value.field == "url"
 
 
+HALF = "card-\ud83d"
+
+
+@pytest.mark.parametrize(
+    ("sign", "field"),
+    [
+        (lambda jssdk: jssdk.sign(f"https://a.example/{HALF}"), "url"),
+        (lambda jssdk: jssdk.sign("https://a.example/", nonce_str=HALF), "nonce_str"),
+        (lambda jssdk: jssdk.sign_card("card-1", HALF), "values"),
+        (lambda jssdk: jssdk.sign_card("card-1", nonce_str=HALF), "nonce_str"),
+    ],
+)
+async def test_what_has_no_utf8_form_is_not_signed(sign: Any, field: str) -> None:
+    """Half a surrogate pair is refused before a ticket is asked for: the codec's error would show the ticket too."""
+    async with Client(APPID, APPSECRET) as client:
+        with pytest.raises(ConfigError) as caught:
+            await sign(client.jssdk)
+    assert caught.value.field == field
+
+
 async def test_unknown_kind_of_ticket() -> None:
     """There are two kinds of tickets."""
     async with Client(APPID, APPSECRET) as client:

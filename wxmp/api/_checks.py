@@ -221,15 +221,12 @@ def check_openid(endpoint: Endpoint, openid: object, *, field: str = "openid") -
     return check_text(endpoint, field, openid, errcode=OPENID_INVALID)
 
 
-def check_openids(
-    endpoint: Endpoint, openids: Iterable[str], *, field: str = "openids", empty: int = OPENID_LIST_LENGTH
-) -> tuple[str, ...]:
+def check_openids(endpoint: Endpoint, openids: Iterable[str], *, empty: int = OPENID_LIST_LENGTH) -> tuple[str, ...]:
     """Return the openids without repetitions, in their order.
 
     Args:
         endpoint: Where they would be sent.
         openids: What the user gave.
-        field: The name of the argument, for the error.
         empty: The platform's code for a list with nothing in it.
 
     Raises:
@@ -238,10 +235,10 @@ def check_openids(
     """
     unique = dict.fromkeys(
         [
-            check_openid(endpoint, openid, field=f"{field}[{index}]")
-            for index, openid in enumerate(check_list(endpoint, field, openids, errcode=OPENID_INVALID))
+            check_openid(endpoint, openid, field=f"openids[{index}]")
+            for index, openid in enumerate(check_list(endpoint, "openids", openids, errcode=OPENID_INVALID))
         ]
     )
     if not unique:
-        raise refusal(endpoint, field, empty, "is empty; leave the call out when there is nobody to name")
+        raise refusal(endpoint, "openids", empty, "is empty; leave the call out when there is nobody to name")
     return tuple(unique)

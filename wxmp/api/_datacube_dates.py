@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
+from wxmp._beijing import BEIJING
 from wxmp.api._checks import refusal
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ CONTENT_FIRST_DAY: Final = date(2025, 11, 1)
 DATE_REFUSED: Final = 61500
 RANGE_REFUSED: Final = 61501
 
-#: China has had one time zone and no summer time for as long as there are statistics.
-BEIJING: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
 ONE_DAY: Final = timedelta(days=1)
 
 #: The first and the last day of one call.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
+from wxmp._wire import has_utf8
 from wxmp.errors import ConfigError
 from wxmp.tokens.keeper import TokenKeeper
 
@@ -78,7 +79,7 @@ class JSSDKAPI:
             timestamp: Unix seconds; now if absent.
 
         Raises:
-            ConfigError: The address is not http or https.
+            ConfigError: The address is not http or https, or it or ``nonce_str`` is no text with a UTF-8 form.
             NotAuthorizedError: The account may not use the JS-SDK (48001).
             RateLimitError: The tickets of today are used up (45009).
 
@@ -88,6 +89,8 @@ class JSSDKAPI:
         page = url.partition("#")[0]
         if not page.startswith(("http://", "https://")) or any(char.isspace() for char in page):
             raise ConfigError("url must be the whole address of the page, http:// or https://", field="url")
+        _check_text("url", page)
+        _check_text("nonce_str", nonce_str or "")
         nonce = nonce_str if nonce_str is not None else secrets.token_hex(8)
         now = timestamp if timestamp is not None else int(time.time())
         ticket = (await self._keeper(JSAPI).get()).reveal()
@@ -106,12 +109,16 @@ class JSSDKAPI:
             timestamp: Unix seconds; now if absent.
 
         Raises:
+            ConfigError: A value is no text with a UTF-8 form.
             NotAuthorizedError: The account may not use cards (48001).
             RateLimitError: The tickets of today are used up (45009).
 
         Source:
             GET /cgi-bin/ticket/getticket?type=wx_card - 获取ticket
         """
+        for value in values:
+            _check_text("values", value)
+        _check_text("nonce_str", nonce_str or "")
         nonce = nonce_str if nonce_str is not None else secrets.token_hex(8)
         now = timestamp if timestamp is not None else int(time.time())
         ticket = (await self._keeper(WX_CARD).get()).reveal()
@@ -132,6 +139,12 @@ class JSSDKAPI:
     def ticket_status(self, kind: TicketKind = JSAPI) -> TokenStatus:
         """Return age, seconds left and last error of a ticket; never its value."""
         return self._keeper(_checked_kind(kind)).status()
+
+
+def _check_text(field: str, value: object) -> None:
+    # Before the ticket is in the same text: what Python raises while it is encoded would show all of it.
+    if not isinstance(value, str) or not has_utf8(value):
+        raise ConfigError(f"{field} must be text that has a UTF-8 form, without halves of surrogate pairs", field=field)
 
 
 def _checked_kind(kind: str) -> str:

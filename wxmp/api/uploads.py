@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Final
 import attrs
 
 from wxmp._request import FilePart, Progress, refuse_control
+from wxmp._wire import has_utf8
 from wxmp.api._checks import refusal
 from wxmp.errors import ConfigError, DeadTokenError
 
@@ -245,10 +246,8 @@ def _check_iterable(media: object, field: str) -> None:
 def _check_name(endpoint: Endpoint, rule: UploadRule, filename: str) -> None:
     """Refuse a name that cannot be sent, or that says another format."""
     refuse_control("filename", filename)
-    try:
-        filename.encode()
-    except UnicodeEncodeError:
-        raise ConfigError("the file's name has no UTF-8 form: set filename", field="filename") from None
+    if not has_utf8(filename):
+        raise ConfigError("the file's name has no UTF-8 form: set filename", field="filename")
     if _extension(filename) not in rule.types:
         problem = f"must end with .{', .'.join(rule.types)}: the platform goes by the name"
         raise refusal(endpoint, "filename", rule.type_refused, problem)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
+from wxmp._beijing import AHEAD, DAY
 from wxmp._log import log_fields
 from wxmp._redis import RedisScripts, Script
 from wxmp.broadcast.journal import EVENT_EARLY, EVENT_LIFE, Allowance, Claim, Doubt, Journal, batch
@@ -60,8 +61,6 @@ TEXT_CHARS: Final = 200
 EVENTS: Final = 8
 #: Shortest wait that is recommended, in milliseconds.
 WAIT_MIN: Final = 1
-DAY: Final = 86_400
-BEIJING: Final = 8 * 3600
 #: Longest number of a message, as text.
 MSG_CHARS: Final = 20
 #: Longest lease, in seconds.
@@ -372,7 +371,7 @@ redis.call('PEXPIRE', KEYS[1], 3 * @DAY@ * 1000)
 return {granted, wait, over}
 """,
     DAY=DAY,
-    BEIJING=BEIJING,
+    BEIJING=AHEAD,
     WAIT_MIN=WAIT_MIN,
 )
 

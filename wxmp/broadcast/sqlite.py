@@ -10,12 +10,13 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
+from wxmp._beijing import BEIJING, DAY
 from wxmp.broadcast.journal import EVENT_EARLY, EVENT_LIFE, Allowance, Claim, Doubt, Journal, batch
 from wxmp.broadcast.records import Outcome, Result, RunKey
 from wxmp.errors import ConfigError, JournalError
@@ -43,8 +44,6 @@ STATEMENTS: Final = 512
 ROWS: Final = 500
 #: Characters of an error text that are kept.
 ERRMSG_CHARS: Final = 200
-#: The platform's days.
-BEIJING: Final = timezone(timedelta(hours=8))
 #: Shortest wait that is recommended, in seconds: less is a busy loop.
 WAIT_MIN: Final = 0.001
 #: What SQLite can hold in a number.
@@ -436,7 +435,7 @@ class SQLiteJournal(Journal):
             now = self._clocks.now().wall
             row = db.execute("SELECT level, at, day, used FROM allowance WHERE appid = ?", (appid,)).fetchone()
             level, at, day, used = row or (1.0, now, "", 0)
-            today, tomorrow = _day(now), _day(now + 86_400)
+            today, tomorrow = _day(now), _day(now + DAY)
             if day not in (today, tomorrow):  # tomorrow: the clock was set back over midnight, and the day goes on
                 day, used = today, 0
             granted, wait, over = max(wanted, 0), 0.0, False

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from wxmp._beijing import AHEAD, DAY
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Asker", "Death", "Ledger"]
 
-BEIJING: Final = 8 * 3600.0
-DAY: Final = 86_400.0
 #: Deaths that are remembered.
 DEATHS_KEPT: Final = 50
 #: A path that notices this many deaths in a row within so many seconds is more likely at fault than the values: some
@@ -145,4 +145,4 @@ class Ledger:
 
 
 def _day(moment: float) -> int:
-    return int((moment + BEIJING) // DAY)
+    return int((moment + AHEAD) // DAY)

@@ -15,7 +15,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from wxmp._asgi import live, measure, read_body, send_answer
+from wxmp._asgi import is_compressed, live, measure, read_body, send_answer
 from wxmp._caller import Caller
 from wxmp._log import log_fields
 from wxmp._redact import Secret
@@ -270,7 +270,7 @@ class ControlServer:
 
     async def _body(self, ask: Ask, receive: Receive) -> bytes | None:
         length, encoding = measure(ask.scope)
-        if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+        if is_compressed(encoding):
             raise RefusedError(refusal("bad_request", "the body must not be compressed"))
         if length is not None and not (length.isdecimal() and len(length) < DIGITS and int(length) <= BODY_MAX):
             raise RefusedError(refusal("too_large", f"a body has at most {BODY_MAX} bytes"))

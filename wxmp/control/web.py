@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
 
 import attrs
+
+from wxmp._hosts import is_loopback_address
 
 if TYPE_CHECKING:
     from wxmp._asgi import Scope
@@ -260,15 +261,8 @@ def path_below(path: str, root: str) -> str:
 
 @lru_cache(maxsize=1024)
 def is_local(peer: str) -> bool:
-    """Tell whether an address is on this machine."""
-    if peer == UNIX:
-        return True
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    """Tell whether an address is on this machine. A name is not: a proxy may have written it, as it was told."""
+    return peer == UNIX or is_loopback_address(peer)
 
 
 def came_in_the_clear(ask: Ask) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
-from wxmp._log import log_fields
+from wxmp._log import AccountLogger, log_fields
 from wxmp._redact import MASK
 from wxmp.errors import ConfigError, PayAPIError, PayError, PayProbeError, PaySignatureError, WxmpError
 from wxmp.pay._cipher import ResourceCipher
@@ -68,6 +68,7 @@ class CertificateStore(Certificates):
         report: Told what happened.
         clock: Seconds that go on evenly.
         optional: Whether there is another key, so that a merchant without certificates is no failure.
+        mchid: The merchant, for the log.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class CertificateStore(Certificates):
         report: Callable[[PayEventName, int | None, str], None],
         clock: Callable[[], float] = time.monotonic,
         optional: bool = False,
+        mchid: str = "",
     ) -> None:
         super().__init__()
+        self._logger = AccountLogger(logger, mchid=mchid)
         self._fetch = fetch
         self._report = report
         self._clock = clock
@@ -162,7 +165,7 @@ class CertificateStore(Certificates):
         except WxmpError as error:
             self._failed(error)
         except Exception as error:  # a mistake in somebody's http_client, which belongs into the log
-            logger.exception(
+            self._logger.exception(
                 "fetching the platform certificates failed",
                 extra=log_fields("certificates_failed", error=type(error).__name__),
             )
@@ -170,7 +173,7 @@ class CertificateStore(Certificates):
         else:
             self.replace(keys)
             self._error, self._failures = None, 0
-            logger.info(
+            self._logger.info(
                 "%d platform certificates fetched", len(keys), extra=log_fields("certificates_fetched", count=len(keys))
             )
             self._report("certificates_fetched", len(keys), "")
@@ -190,12 +193,12 @@ class CertificateStore(Certificates):
         self._not_before = now + pause
         self._due = now + pause
         if self.absent and self._optional:
-            logger.info(
+            self._logger.info(
                 "this merchant has no platform certificates; the public key serves alone",
                 extra=log_fields("certificates_absent", code=reason),
             )
         else:
-            logger.warning(
+            self._logger.warning(
                 "the platform certificates were not fetched (%s); next try in %.0f s",
                 reason,
                 pause,
@@ -310,7 +313,7 @@ class PayKeys:
                 logger.info(
                     "%s: a probe of the platform was refused, as it should be",
                     endpoint,
-                    extra=log_fields("probe_refused", endpoint=endpoint),
+                    extra=log_fields("probe_refused", mchid=self.mchid, endpoint=endpoint),
                 )
             if self.on_probe is not None:
                 self.on_probe()

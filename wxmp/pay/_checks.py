@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from wxmp._hosts import is_loopback
 from wxmp._wire import dumps
 from wxmp.errors import ConfigError, PayMismatchError
 
@@ -237,15 +238,6 @@ def client_ip(field: str, value: object) -> str:
     return given
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def notify_address(field: str, value: object) -> str:
     """Return an address that WeChat can call (通知地址): https, no query; http for this machine only.
 
@@ -262,7 +254,8 @@ def notify_address(field: str, value: object) -> str:
         raise refusal(field, "must be an address like https://shop.example.com/pay") from None
     if not host or parts.scheme not in ("https", "http"):
         raise refusal(field, "must be an address like https://shop.example.com/pay")
-    if parts.scheme == "http" and not _is_loopback(host):
+    # Nothing of ours goes to this address, so names below localhost, which browsers and WeChat resolve, are fine too.
+    if parts.scheme == "http" and not is_loopback(host) and not host.endswith(".localhost"):
         raise refusal(field, "must begin with https:// (http is for a local simulator only)")
     if "?" in given or "#" in given:
         raise refusal(field, "must have no query and no fragment: put what you need to know into attach")

@@ -40,6 +40,7 @@ from wxmp.errors import (
 from wxmp.pay._cipher import oaep_encrypt
 from wxmp.pay._codes import lookup, stays_unknown
 from wxmp.pay._signing import app_params, authorization, jsapi_params, new_nonce, request_text
+from wxmp.pay._sites import BAD_SITE, MIN_ATTEMPT, OFFICIAL_HOSTS, UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -61,8 +62,6 @@ T = TypeVar("T")
 
 logger: logging.Logger = logging.getLogger("wxmp.pay")
 
-#: Seconds for which a host that failed is not the first choice.
-BAD_HOST: Final = 45.0
 #: 502 and 503 in a row that make a host a bad one; a connection that fails does it at once.
 BAD_ANSWERS: Final = 2
 #: Seconds for a whole download, and bytes it may have.
@@ -73,18 +72,9 @@ ERROR_LIMIT: Final = 64 * 1024
 #: Characters of a text for people that an error keeps.
 MESSAGE_SHOWN: Final = 300
 
-#: Hosts of WeChat Pay: a link in an answer may name any of them.
-OFFICIAL_HOSTS: Final = frozenset(
-    {
-        *("api.mch.weixin.qq.com", "api2.mch.weixin.qq.com", "api.wechatpay.cn", "api2.wechatpay.cn"),
-        *("apihk.mch.weixin.qq.com", "apius.mch.weixin.qq.com"),
-    }
-)
-
 _NO_CONTENT: Final = 204
 _ACCEPTED: Final = 202
 _OK: Final = range(200, 300)
-_UNAVAILABLE: Final = (502, 503)
 _RETRY_AFTER: Final = re.compile(r"[0-9]{1,6}")
 _NO_PATH: Final[Mapping[str, str]] = {}
 #: A part of a path that is neither a word of the platform (``out-trade-no``, ``h5``, ``apply4sub``) nor a field of a
@@ -429,7 +419,7 @@ class Gateway:
                 call.failed_on = self._hosts.failed(origin, type(error).__name__, at_once=True)
             raise
         except PayAPIError as error:
-            if error.status in _UNAVAILABLE:
+            if error.status in UNAVAILABLE:
                 call.failed_on = self._hosts.failed(origin, f"HTTP {error.status}", at_once=False)
             else:
                 self._hosts.answered(origin)
@@ -479,9 +469,6 @@ class Gateway:
             sealed.append(value)
         return value
 
-
-#: Seconds that a repeat gets at least: one with nothing left would only make the outcome unknown.
-MIN_ATTEMPT: Final = 1.0
 
 CERTIFICATES: Final = PayEndpoint("GET", "/v3/certificates", repeat="yes")
 
@@ -653,7 +640,7 @@ class _Hosts:
         if at_once or count >= BAD_ANSWERS:
             now = self._clock()
             fine = self._bad_until.get(host, now) <= now
-            self._bad_until[host] = now + BAD_HOST
+            self._bad_until[host] = now + BAD_SITE
             if fine and self._on_failed is not None:
                 self._on_failed(urlsplit(host).hostname or "", reason)
         return host

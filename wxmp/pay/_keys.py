@@ -177,12 +177,13 @@ def _load_private(source: object) -> RSAPrivateKey:
     return key
 
 
-def read_public_key(source: object, field: str = "public_key") -> RSAPublicKey:
+def read_public_key(source: object) -> RSAPublicKey:
     """Read the WeChat Pay public key.
 
     Raises:
         ConfigError: It is something else; the message says what.
     """
+    field = "public_key"
     if isinstance(source, RSAPublicKey):
         return _long_enough(source, field)
     pem = _block(source, field, "PUBLIC KEY", "RSA PUBLIC KEY")

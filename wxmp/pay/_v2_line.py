@@ -11,24 +11,15 @@ import attrs
 from wxmp._failure import was_in_line
 from wxmp._request import WireReply, WireRequest
 from wxmp.errors import BadStatusError, ConfigError, TransportError
+from wxmp.pay._sites import BAD_SITE, MIN_ATTEMPT, UNAVAILABLE, backup_of
 
 if TYPE_CHECKING:
     from wxmp._transport import Transport
 
-__all__ = ["BACKUP", "PRODUCTION", "V2Effort", "V2Endpoint", "V2Line"]
+__all__ = ["V2Effort", "V2Endpoint", "V2Line"]
 
-PRODUCTION: Final = "https://api.mch.weixin.qq.com"
-#: The other site.
-BACKUP: Final = "https://api2.mch.weixin.qq.com"
-#: Seconds for which a host that failed is asked last.
-BAD_HOST_TIME: Final = 45.0
-
-#: What a host answers that is itself in trouble.
-_HOST_TROUBLE: Final = (502, 503)
 _OK_STATUS: Final = range(200, 300)
 _SERVER_ERROR: Final = 500
-#: Seconds that a repeat gets at least: one with nothing left would only make the outcome unknown.
-MIN_ATTEMPT: Final = 1.0
 
 
 @attrs.frozen
@@ -86,8 +77,7 @@ class V2Line:
         # Here and not above: the HTTP library is half of the import.
         from wxmp._transport import Transport
 
-        if backup_url == BACKUP and base_url != PRODUCTION:
-            backup_url = None  # what is meant for a simulator must never reach the platform
+        backup_url = backup_of(base_url, backup_url)
         others = () if backup_url is None else (backup_url.rstrip("/"),)
         self._hosts: tuple[str | None, ...] = (None, *others)
         self._bad_until: dict[str | None, float] = {}
@@ -135,10 +125,10 @@ class V2Line:
                 return await _answer(transport, request, max_body)
             except TransportError as error:
                 effort.acted = effort.acted or error.maybe_acted
-                if transport.closed or (isinstance(error, BadStatusError) and error.status not in _HOST_TROUBLE):
+                if transport.closed or (isinstance(error, BadStatusError) and error.status not in UNAVAILABLE):
                     raise
                 if not was_in_line(error):
-                    self._bad_until[host] = time.monotonic() + BAD_HOST_TIME
+                    self._bad_until[host] = time.monotonic() + BAD_SITE
                 if host == hosts[-1] or effort.over or (endpoint.repeat == "no" and error.maybe_acted):
                     raise
         raise ConfigError("there is no host to ask", field="base_url")

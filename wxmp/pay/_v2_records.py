@@ -8,12 +8,13 @@ record knows is kept in ``extra`` under its own name.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
+from wxmp._beijing import BEIJING
 from wxmp._wire import JsonObject, Payload, decode, wire
 from wxmp.errors import PayMismatchError, ReplyError
 from wxmp.pay._checks import compare
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 __all__ = [
-    "BEIJING",
     "PrepaidV2Order",
     "V2Coupon",
     "V2RefundCoupon",
@@ -41,9 +41,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-#: The platform's clock; it has known no summer time since 1991.
-BEIJING: Final = timezone(timedelta(hours=8))
 
 #: What belongs to the message and not to its subject.
 _ENVELOPE: Final = frozenset(

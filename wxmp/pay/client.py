@@ -25,6 +25,7 @@ from wxmp.pay._cipher import ResourceCipher
 from wxmp.pay._gateway import Gateway, PayEndpoint
 from wxmp.pay._keys import Certificates, MerchantKey, PrivateKeySource, read_certificate
 from wxmp.pay._signing import at
+from wxmp.pay._sites import BACKUP, PRODUCTION, backup_of
 from wxmp.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -49,9 +50,6 @@ logger: logging.Logger = logging.getLogger("wxmp.pay")
 # Without a handler of the application's, warnings would go to stderr; whoever wants them sets up logging.
 logging.getLogger("wxmp").addHandler(logging.NullHandler())
 
-#: Where WeChat Pay answers: the nearest site, and the remote one with the same keys.
-BASE_URL: Final = "https://api.mch.weixin.qq.com"
-BACKUP_URL: Final = "https://api2.mch.weixin.qq.com"
 #: Seconds for one attempt of a call, from connecting to the last byte.
 TIMEOUT: Final = 10.0
 
@@ -128,8 +126,8 @@ class PayClient:
         certificates: Sequence[str | bytes] | Literal["auto"] | None = None,
         previous_api_v3_key: str | None = None,
         notify_url: str | None = None,
-        base_url: str = BASE_URL,
-        backup_url: str | None = BACKUP_URL,
+        base_url: str = PRODUCTION,
+        backup_url: str | None = BACKUP,
         timeout: float = TIMEOUT,
         retry: RetryPolicy | None = None,
         http_client: object = None,
@@ -162,8 +160,7 @@ class PayClient:
         for key in (provider.current(at(clock())), *(() if given is None else given.keys)):
             if key is not None:
                 refuse_own(key, self._key)
-        if backup_url == BACKUP_URL and base_url != BASE_URL:
-            backup_url = None  # somebody else's host has no twin at the platform
+        backup_url = backup_of(base_url, backup_url)
         # Here and not above: the HTTP library is half of the import.
         from wxmp._transport import Transport
 
@@ -236,7 +233,7 @@ class PayClient:
             appid=maybe("APPID"),
             public_key=maybe_file("PUBLIC_KEY"),
             public_key_id=maybe("PUBLIC_KEY_ID"),
-            base_url=maybe("ENDPOINT") or BASE_URL,
+            base_url=maybe("ENDPOINT") or PRODUCTION,
             notify_url=maybe("NOTIFY_URL"),
             on_event=on_event,
         )
@@ -400,6 +397,7 @@ class PayClient:
                 self._fetch_certificates,
                 report=lambda name, count, reason: self._report(name, count=count, reason=reason),
                 optional=public_key is not None,
+                mchid=self.mchid,
             )
         if wanted is None:
             return None, None

@@ -31,13 +31,13 @@ import asyncio
 import hashlib
 import logging
 import re
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 
-from wxmp._log import log_fields
+from wxmp._asgi import Seldom, announces_more, is_compressed
+from wxmp._log import AccountLogger, log_fields
 from wxmp.errors import (
     ConfigError,
     MalformedError,
@@ -100,14 +100,7 @@ MAX_RUNNING: Final = 1000
 LEASE: Final = 3.0
 #: A notice is repeated until it is answered: there is no last delivery.
 ENDLESS: Final = 1 << 30
-#: A refusal of one kind is logged once in this many seconds.
-LOG_EVERY: Final = 10.0
-#: Kinds of refusals that are told apart.
-LOG_KINDS: Final = 100
-_NUMBERS: Final = re.compile(r"\d+")
 _MCHID: Final = re.compile(r"[0-9A-Za-z]{1,32}")
-#: Digits of a Content-Length that can be a number of bytes at all.
-LENGTH_DIGITS: Final = 18
 
 
 class _HasKeys(Protocol):
@@ -234,7 +227,7 @@ class Notifications:
         # Handlers and those who wait for them live in one event loop. Loops meet in the store, as processes do.
         self._by_loop: dict[asyncio.AbstractEventLoop, _NoticeDeliveries] = {}
         self._handlers: dict[type[NotifyEvent], Handler] = {}
-        self._refusals: dict[str, float] = {}
+        self._refusals = Seldom()
 
     def __repr__(self) -> str:
         return f"Notifications(mchid={self.mchid!r}, handlers={len(self._handlers)})"
@@ -356,10 +349,9 @@ class Notifications:
         """
         if method != "POST":
             return NotifyAnswer(405, REFUSAL)
-        digits = (content_length or "").strip()
-        if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+        if is_compressed(encoding):
             answer = self._refuse(400, "a compressed body")
-        elif digits.isdecimal() and (len(digits) > LENGTH_DIGITS or int(digits) > self._max_body):
+        elif announces_more(content_length, self._max_body):
             answer = self._refuse(400, "the notice is larger than max_body")
         else:
             return None
@@ -476,7 +468,8 @@ class Notifications:
         if found is None:
             for other in [other for other in list(self._by_loop) if other.is_closed()]:
                 self._by_loop.pop(other, None)
-            found = self._by_loop[loop] = _NoticeDeliveries(self._dedupe, self._policy, local=self._local, log=logger)
+            log = AccountLogger(logger, mchid=self.mchid)
+            found = self._by_loop[loop] = _NoticeDeliveries(self._dedupe, self._policy, local=self._local, log=log)
         return found
 
     def _refuse(self, status: int, why: str, *, level: int = logging.WARNING, kind: str = "") -> NotifyAnswer:
@@ -484,20 +477,15 @@ class Notifications:
         return NotifyAnswer(status, REFUSAL)
 
     def _log(self, level: int, event: str, text: str, kind: str = "", *, status: int | None = None) -> None:
-        """Log a line, once in a while for each kind: whoever sends nonsense must not fill the disk."""
-        now = time.monotonic()
-        kind = kind or _NUMBERS.sub("0", text)  # numbers make no kind of their own
-        if now - self._refusals.get(kind, -LOG_EVERY) < LOG_EVERY:
+        """Log a line, once in a while for each kind."""
+        if not self._refusals.lets(kind or text):
             return
-        if len(self._refusals) > LOG_KINDS:  # some of the texts hold names of unknown things
-            self._refusals.clear()
-        self._refusals[kind] = now
         logger.log(
             level,
             "notices for %s: %s",
             self.mchid,
             text,
-            extra=log_fields(event, mchid=self.mchid, status=status, reason=kind),
+            extra=log_fields(event, mchid=self.mchid, status=status, reason=kind or text),
         )
 
     # ---- the end

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from wxmp._wire import JsonObject
+from wxmp._wire import JsonObject, has_utf8
 from wxmp.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -175,17 +175,9 @@ def _text(holder: JsonObject, place: str, *, most: int = 1024, absent: str | Non
         raise MalformedError(f"{place} is empty")
     if len(value) > most:
         raise MalformedError(f"{place} is longer than {most} characters")
-    if not _has_utf8(value):
+    if not has_utf8(value):
         raise MalformedError(f"{place} holds half a surrogate pair")
     return value
-
-
-def _has_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _instant(text: str) -> datetime:

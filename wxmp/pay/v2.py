@@ -20,6 +20,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar
 
+from wxmp._beijing import BEIJING
 from wxmp._log import log_fields
 from wxmp._redact import Secret, mask_fields
 from wxmp._wire import dumps
@@ -34,9 +35,9 @@ from wxmp.errors import (
 )
 from wxmp.pay import _checks
 from wxmp.pay._codes import lookup, stays_unknown
-from wxmp.pay._v2_line import BACKUP, PRODUCTION, V2Effort, V2Endpoint, V2Line
+from wxmp.pay._sites import BACKUP, PRODUCTION
+from wxmp.pay._v2_line import V2Effort, V2Endpoint, V2Line
 from wxmp.pay._v2_records import (
-    BEIJING,
     PrepaidV2Order,
     V2Coupon,
     V2RefundCoupon,

@@ -18,6 +18,7 @@ import attrs
 from wxmp.simulator import envelope, library, people, staff, statistics
 from wxmp.simulator.answers import Bounds, BrokenReply, Judgement, check_reply, read_reply, review
 from wxmp.simulator.faults import Fault
+from wxmp.simulator.hosts import is_loopback
 from wxmp.simulator.journal import Exchange, keep_body, mask_body, mask_query
 from wxmp.simulator.payload import push_body, sealed_body
 from wxmp.simulator.state import Account, Attempt, CallbackFormat, CallbackMode, ChatEntry, Push
@@ -35,7 +36,6 @@ __all__ = ["AddressCheckError", "CallbackError", "CallbackSettings", "Callbacks"
 TOKEN: Final = re.compile(r"[A-Za-z0-9]{3,32}")
 # Documented as letters and digits; keys made by other tools hold the two further characters of base64.
 AES_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}")
-LOOPBACK: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 WORLDLY: Final = frozenset({"push_twice", "push_late", "push_reordered"})
 FORGED_BEFORE: Final = ("push_wrong_signature", "push_wrong_appid", "push_stale")
 FORGED: Final = frozenset({*FORGED_BEFORE, "push_replayed"})
@@ -136,7 +136,7 @@ def check_url(url: str, hosts: tuple[str, ...]) -> None:
         raise CallbackError("the URL cannot be read") from None
     if parts.scheme not in {"http", "https"} or not host or parts.fragment or parts.username is not None:
         raise CallbackError("the URL must be a plain http or https address")
-    if not LOOPBACK.fullmatch(host) and host not in hosts:
+    if not is_loopback(host) and host not in hosts:
         raise CallbackError("the URL leads beyond this machine; policy.callback_hosts may allow the host")
 
 

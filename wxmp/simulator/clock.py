@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Literal, Protocol
+from datetime import timedelta, timezone
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Clock"]
+__all__ = ["SHANGHAI", "Clock"]
+
+#: The platform's days and hours; no summer time.
+SHANGHAI: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
 
 # 2026-01-01 12:00:00 in Shanghai: frozen worlds start at noon, so that no test runs into midnight by accident.
 FROZEN_START = 1_767_240_000.0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 import attrs
 
+from wxmp.simulator.clock import SHANGHAI
 from wxmp.simulator.effects import (
     EFFECTS,
     PAY_EFFECTS,
@@ -52,8 +54,6 @@ DEFAULT_SECONDS = {"push_late": 10.0, "push_reordered": 5.0, "push_stale": 3600.
 LONGEST_SECONDS = 366 * 86_400.0
 
 SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
-SHANGHAI_OFFSET = 8 * 3600
-DAY = 86_400
 # Texts that look like openids count as well: lists of users come without a name for each.
 OPENID_IN_BODY = re.compile(rb'"(o[A-Za-z0-9_-]{27})"|"(?:openid|touser)"\s*:\s*"([^"\\]{1,64})"')
 
@@ -434,7 +434,8 @@ def within(span: str, now: float) -> bool:
         return False
     hours, minutes, end_hours, end_minutes = (int(part) for part in found.groups())
     start, end = hours * 3600 + minutes * 60, end_hours * 3600 + end_minutes * 60
-    moment = (now + SHANGHAI_OFFSET) % DAY
+    here = datetime.fromtimestamp(now, SHANGHAI)
+    moment = here.hour * 3600 + here.minute * 60 + here.second
     return start <= moment < end if start <= end else moment >= start or moment < end
 
 

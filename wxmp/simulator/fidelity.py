@@ -194,7 +194,7 @@ FIDELITY: Final[Mapping[str, Fidelity]] = MappingProxyType(
 
 HEAD: Final = """# What is simulated, and how sure it is
 
-Written by `make docs-tables` from the simulator's own table; do not edit by hand.
+<!-- Written by `make docs-tables` from the simulator's own table; do not edit by hand. -->
 
 There is no account behind this: each rule comes from documents or from the field and carries the letter of its source.
 

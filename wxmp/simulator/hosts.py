@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HOSTS", "LOOPBACK", "NAMES", "Host", "address"]
+__all__ = ["HOSTS", "LOOPBACK", "NAMES", "Host", "address", "is_loopback"]
 
 Host: TypeAlias = Literal["api", "mp", "open", "mch"]
 NAMES: Final[tuple[Host, ...]] = get_args(Host)
@@ -26,6 +27,16 @@ HOSTS: Final[Mapping[str, Host]] = MappingProxyType(
 )
 #: Names of this machine: a path may begin with ``/mp/`` and so on there, to say which host is meant.
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def address(name: str, path: str) -> tuple[str, str]:

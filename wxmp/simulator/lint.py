@@ -18,6 +18,7 @@ import attrs
 
 from wxmp.simulator.advice import ADVICE
 from wxmp.simulator.answers import Answer
+from wxmp.simulator.hosts import is_loopback
 from wxmp.simulator.journal import Exchange, fingerprint
 from wxmp.simulator.routes import Call
 from wxmp.simulator.state import Account, Attempt, Push
@@ -46,7 +47,6 @@ SAME_TOKEN: Final = re.compile(r"the same token, ([0-9]+) s left")
 TOKEN_KEY: Final = re.compile(rb'(?:^|&)access_token=|name="access_token"')
 NOTIFY_URL: Final = re.compile(rb"<notify_url>(?:<!\[CDATA\[)?([^<\]]*)")
 ORDER_PATHS: Final = ("/v3/pay/transactions/", "/v3/combine-transactions/", "/pay/unifiedorder")
-LOOPBACK: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 QUERIED: Final = re.compile(r"/v3/pay/transactions/(?:out-trade-no|id)/([^/]+)")
 QUERIED_V2: Final = re.compile(rb"<(?:out_trade_no|transaction_id)>(?:<!\[CDATA\[)?([^<\]]*)")
 # Endpoints the platform has replaced or withdrawn, with what took their place.
@@ -601,7 +601,7 @@ def url_troubles(url: str) -> list[tuple[str, str]]:
     troubles: list[tuple[str, str]] = []
     if parts.query:
         troubles.append(("has query parameters", "带有查询参数"))
-    if url and parts.scheme != "https" and not LOOPBACK.fullmatch(host):
+    if url and parts.scheme != "https" and not is_loopback(host):
         troubles.append(("is not https", "不是 https"))
     return troubles
 

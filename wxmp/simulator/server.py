@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
 import threading
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self, Unpack
 
 from wxmp.simulator.callbacks import CallbackSettings
 from wxmp.simulator.deliver import Courier
+from wxmp.simulator.hosts import is_loopback
 from wxmp.simulator.pay import ledger
 from wxmp.simulator.world import World
 
@@ -53,16 +53,6 @@ class StoppableServer(Protocol):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer until told to stop."""
         ...
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Simulator:
@@ -432,6 +422,7 @@ def make_server(
                     await asyncio.wait_for(self.wake.wait(), TICK_SECONDS)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await accept_no_more(self.servers)
             for server in self.servers:
                 server.close()
             for sock in sockets or []:
@@ -456,3 +447,16 @@ def make_server(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     return PromptServer(config)
+
+
+async def accept_no_more(servers: Iterable[asyncio.Server]) -> None:
+    """Stop listening, and let those in who were accepted at this moment: it takes asyncio three turns.
+
+    Python 3.12 forgets their sockets, open, when the server is closed meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    for server in servers:
+        for listening in server.sockets:
+            loop.remove_reader(listening)
+    for _ in range(3):
+        await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
@@ -38,8 +39,12 @@ class Snapshot:
     faults: list[Fault]
 
 
+@cache
 def converter() -> JsonConverter:
-    """Return the converter between records and JSON; free JSON values inside pass unchanged."""
+    """Return the converter between records and JSON; free JSON values inside pass unchanged.
+
+    There is one: what it learns of a record takes longer than any document.
+    """
     from cattrs.preconf.json import make_converter
 
     made = make_converter()  # bytes become base64

@@ -5,10 +5,12 @@ Nothing here may import ``state``, which holds the records. Days and hours are t
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import attrs
+
+from wxmp.simulator.clock import SHANGHAI
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +34,6 @@ __all__ = [
     "followers_at",
 ]
 
-SHANGHAI: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
 MESSAGE_TYPES: Final = {"text": 1, "image": 2, "voice": 3, "video": 4, "shortvideo": 4}
 OTHER_MESSAGE: Final = 6
 

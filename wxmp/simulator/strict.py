@@ -6,11 +6,12 @@ import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, cast
 
 import attrs
 
+from wxmp.simulator.clock import SHANGHAI
 from wxmp.simulator.wire import WorldError, as_list, as_object
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ Key: TypeAlias = "tuple[str | int, ...]"
 MAX_CHARACTERS: Final = 1 << 20
 MAX_NODES: Final = 50_000
 MAX_DEPTH: Final = 40
-SHANGHAI: Final = timezone(timedelta(hours=8))
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 DURATION: Final = re.compile(r"([+-]?)((?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+)")
 DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")

@@ -6,10 +6,11 @@ import base64
 import hashlib
 import hmac
 import ipaddress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, cast
 
+from wxmp.simulator.clock import SHANGHAI
 from wxmp.simulator.state import Account, Channel, Risk, Token
 from wxmp.simulator.wire import Refusal, WorldError
 
@@ -34,7 +35,6 @@ __all__ = [
 
 HowKilled = Literal["plain", "forced", "expired", "unknown"]
 
-SHANGHAI = timezone(timedelta(hours=8))
 # Caller addresses whose risk control is remembered, per account.
 MOST_ADDRESSES = 1_000
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 from wxmp.simulator import accounts, people, snapshots, tokens
 from wxmp.simulator.callbacks import Callbacks, CallbackSettings
-from wxmp.simulator.clock import Clock
+from wxmp.simulator.clock import SHANGHAI, Clock
 from wxmp.simulator.families import EVENTS
 from wxmp.simulator.faults import Effect, Fault, FaultConditions, FaultTable
 from wxmp.simulator.gateway import Gateway
@@ -232,7 +232,7 @@ class World:
 
     def month(self, now: float) -> int:
         """Return the number of the calendar month in Shanghai."""
-        date = datetime.fromtimestamp(now, tokens.SHANGHAI)
+        date = datetime.fromtimestamp(now, SHANGHAI)
         return date.year * 12 + date.month
 
     # --- accounts ---------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from wxmp._beijing import AHEAD, DAY
 from wxmp.errors import ConfigError
 from wxmp.tokens.store import (
     FORCED_GAP,
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["MemoryTokenStore"]
 
 MS: Final = 1000
-DAY_MS: Final = 86_400_000
-#: Beijing is eight hours ahead of UTC and has no summer time; the platform's day begins at its midnight.
-BEIJING_MS: Final = 8 * 3_600_000
+DAY_MS: Final = DAY * MS
+#: The platform's day begins at midnight in Beijing.
+BEIJING_MS: Final = AHEAD * MS
 #: Longest lease, in seconds. It has to end far below the 300 s for which a replaced token still works; and when the
 #: clock of a store steps back (failover to a replica), this bounds for how long nobody gets a lease.
 LEASE_MAX: Final = 300.0

@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 import logging
 import os
-import re
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack, cast
 
 import attrs
 
-from wxmp._log import log_fields
+from wxmp._asgi import Seldom, announces_more, is_compressed
+from wxmp._log import AccountLogger, log_fields
 from wxmp.errors import APIError, ConfigError, MalformedError, WebhookError, WxmpError
 from wxmp.webhook.dedupe import DedupeStore, MemoryDedupe
 from wxmp.webhook.delivery import HANDLER_TIMEOUT, Deliveries, DeliveryPolicy, Work
@@ -45,12 +45,8 @@ logging.getLogger("wxmp").addHandler(logging.NullHandler())
 WINDOW: Final = 300.0
 #: Bytes of a request body; the platform's own are a few thousand.
 MAX_BODY: Final = 1 << 20
-#: A refusal of one kind is logged once in this many seconds: whoever sends nonsense must not fill the disk. Numbers
-#: (ages, sizes, places in a body) make no kind of their own.
-LOG_EVERY: Final = 10.0
 #: Longest name of an event or a kind of message that goes into the log as it is.
 NAME_SHOWN: Final = 64
-_NUMBERS: Final = re.compile(r"\d+")
 
 PLAIN: Final = "text/plain; charset=utf-8"
 XML: Final = "application/xml; charset=utf-8"
@@ -186,7 +182,7 @@ class Webhook(Handlers):
         # Handlers and those who wait for them live in one event loop. Loops meet in the store, as processes do.
         self._by_loop: dict[asyncio.AbstractEventLoop, Deliveries] = {}
         self._local = MemoryDedupe()
-        self._refusals: dict[str, float] = {}
+        self._refusals = Seldom()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -255,20 +251,18 @@ class Webhook(Handlers):
         """
         if method not in ("GET", "POST"):
             return WebhookAnswer(405, REFUSED)
-        try:
-            if encoding is not None and encoding.strip().lower() not in ("", "identity"):
-                raise MalformedError("a compressed body")
-            if content_length is not None and content_length.isdecimal() and int(content_length) > self._max_body:
-                raise MalformedError("the body is larger than max_body", status=413)
-        except (WebhookError, ValueError) as error:
-            answer = self._refuse(error)
-            if self._observer is not None:
-                from wxmp._watch import AnswerWatch
+        if is_compressed(encoding):
+            answer = self._refuse(MalformedError("a compressed body"))
+        elif announces_more(content_length, self._max_body):
+            answer = self._refuse(MalformedError("the body is larger than max_body", status=413))
+        else:
+            return None
+        if self._observer is not None:
+            from wxmp._watch import AnswerWatch
 
-                with AnswerWatch(self._observer, appid=self._appid) as watch:
-                    watch.status = answer.status
-            return answer
-        return None
+            with AnswerWatch(self._observer, appid=self._appid) as watch:
+                watch.status = answer.status
+        return answer
 
     async def answer(
         self, method: str, query: bytes, body: bytes = b"", *, client: Client | None = None
@@ -327,24 +321,18 @@ class Webhook(Handlers):
             )
             return WebhookAnswer(500, REFUSED)
 
-    def _refuse(self, error: Exception) -> WebhookAnswer:
-        status = error.status if isinstance(error, WebhookError) else 400
+    def _refuse(self, error: WebhookError) -> WebhookAnswer:
         text = str(error)
         if isinstance(error.__cause__, WebhookError):
             text = f"{text} ({error.__cause__})"  # for the operator; outside all reasons look alike
-        now = time.monotonic()
-        kind = _NUMBERS.sub("0", text)
-        if now - self._refusals.get(kind, -LOG_EVERY) >= LOG_EVERY:
-            if len(self._refusals) > 100:  # names of unknown things are in some of the texts
-                self._refusals.clear()
-            self._refusals[kind] = now
+        if self._refusals.lets(text):
             logger.warning(
                 "answered %d: %s",
-                status,
+                error.status,
                 text,
-                extra=log_fields("push_refused", appid=self._appid, status=status, error=type(error).__name__),
+                extra=log_fields("push_refused", appid=self._appid, status=error.status, error=type(error).__name__),
             )
-        return WebhookAnswer(status, REFUSED)
+        return WebhookAnswer(error.status, REFUSED)
 
     # ---- one push
 
@@ -356,7 +344,8 @@ class Webhook(Handlers):
         if found is None:
             for other in [other for other in list(self._by_loop) if other.is_closed()]:
                 self._by_loop.pop(other, None)
-            found = self._by_loop[loop] = Deliveries(self._dedupe, self._policy, local=self._local)
+            log = AccountLogger(logger, appid=self._appid)
+            found = self._by_loop[loop] = Deliveries(self._dedupe, self._policy, local=self._local, log=log)
         return found
 
     def _work(self, opened: Opened, push: Push, client: Client | None) -> Work:
@@ -398,14 +387,15 @@ class Webhook(Handlers):
         if self._activity is None:
             return None if route is None else as_reply(await route.run(push, client))
         seen = self._spawn(self._record(push))
-        started = time.monotonic()
+        loop = asyncio.get_running_loop()  # its clock is that of the deadline
+        started = loop.time()
         outcome: Outcome = "no_handler"
         try:
             reply = None
             if route is not None:
                 outcome = "error"
                 reply = as_reply(await route.run(push, client))
-                outcome = "ok" if time.monotonic() - started < self._policy.deadline else "late"
+                outcome = "ok" if loop.time() - started < self._policy.deadline else "late"
             return reply
         finally:
             await seen

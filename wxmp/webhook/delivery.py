@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 
 from wxmp._log import log_fields
+from wxmp.config import positive, positive_whole
 from wxmp.errors import ConfigError, SignatureError, WebhookError, WebhookStoreError
 from wxmp.webhook.dedupe import Claim, DedupeStore, MemoryDedupe
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from wxmp._log import LineLogger
 
 __all__ = ["Deliveries", "DeliveryPolicy", "HandlerFailedError", "OverloadedError", "Work"]
 
@@ -47,16 +50,6 @@ HANDLER_TIMEOUT: Final = "handler_timeout"
 STOP_SECONDS: Final = 2.0
 
 
-def _positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-        raise ConfigError(f"{attribute.name} must be a number above 0", field=attribute.name)
-
-
-def _count(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{attribute.name} must be a whole number above 0", field=attribute.name)
-
-
 def _one_of(*choices: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if value not in choices:
@@ -70,25 +63,25 @@ class DeliveryPolicy:
     """How long a push may take, and what happens when it takes longer (被动回复时限). All times in seconds."""
 
     #: The platform hangs up after 5 s; an answer needs some of that for its way.
-    deadline: float = attrs.field(default=4.5, validator=_positive)
+    deadline: float = attrs.field(default=4.5, validator=positive)
     #: How often the platform delivers one push. The last delivery is answered at the deadline, whatever happens: a
     #: user whose three deliveries all fail sees "该公众号提供的服务出现故障".
-    attempts: int = attrs.field(default=3, validator=_count)
+    attempts: int = attrs.field(default=3, validator=positive_whole)
     #: An earlier delivery is left open for this long. The platform cuts it and delivers again.
-    hold: float = attrs.field(default=5.5, validator=_positive)
+    hold: float = attrs.field(default=5.5, validator=positive)
     #: After its handler has ended, an answer waits this long for one more delivery to carry it. Then it goes out as a
     #: customer-service message.
-    grace: float = attrs.field(default=5.0, validator=_positive)
+    grace: float = attrs.field(default=5.0, validator=positive)
     #: A worker that says nothing for this long is dead: the next delivery takes the push over.
-    lease: float = attrs.field(default=3.0, validator=_positive)
+    lease: float = attrs.field(default=3.0, validator=positive)
     #: How long a finished push is remembered.
-    keep: float = attrs.field(default=60.0, validator=_positive)
+    keep: float = attrs.field(default=60.0, validator=positive)
     #: A handler is stopped after about this time.
-    handler_timeout: float = attrs.field(default=120.0, validator=_positive)
+    handler_timeout: float = attrs.field(default=120.0, validator=positive)
     #: Handlers that run at a time, late answers included. What is more is answered 503, and comes again.
-    max_running: int = attrs.field(default=1000, validator=_count)
+    max_running: int = attrs.field(default=1000, validator=positive_whole)
     #: At shutdown handlers may go on for this long. What is stopped is left to the next delivery.
-    drain: float = attrs.field(default=10.0, validator=_positive)
+    drain: float = attrs.field(default=10.0, validator=positive)
     #: A handler raises. ``"success"``: the push counts as handled, the user sees nothing. ``"retry"``: the answer is
     #: 500 and the next delivery runs the handler again; after the last one the user sees the platform's notice.
     on_error: Literal["success", "retry"] = attrs.field(default="success", validator=_one_of("success", "retry"))
@@ -198,9 +191,9 @@ class Deliveries:
         policy: DeliveryPolicy,
         *,
         local: MemoryDedupe | None = None,
-        log: logging.Logger = logger,
+        log: LineLogger = logger,
     ) -> None:
-        self._logger = log
+        self._logger: LineLogger = log
         self._store = store
         self._policy = policy
         self._local = store if isinstance(store, MemoryDedupe) else local or MemoryDedupe()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from wxmp.simulator import articles, library, people, tokens
+from wxmp.simulator import articles, library, people
+from wxmp.simulator.clock import SHANGHAI
 from wxmp.simulator.families.material import ordered, page, show_article
 from wxmp.simulator.routes import OK, Call, Route
 from wxmp.simulator.wire import JsonObject, Refusal, Reply
@@ -160,7 +161,7 @@ def read_page(call: Call) -> Reply:
             library.count_read(world, account, published, "", call.now)
             everything = world.policy.comments_shown == "all"
             comments = [c for c in published.comments if (everything or c.featured) and not c.withdrawn]
-            when = datetime.fromtimestamp(published.at, tokens.SHANGHAI).strftime("%Y-%m-%d")
+            when = datetime.fromtimestamp(published.at, SHANGHAI).strftime("%Y-%m-%d")
             return html(articles.article_page(published.article, published, comments, when, base_url=world.base_url))
         for draft in (*own.drafts.values(), *own.news.values()):
             for article in draft.articles:

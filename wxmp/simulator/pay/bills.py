@@ -7,10 +7,10 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
+from wxmp.simulator.clock import SHANGHAI
 from wxmp.simulator.pay.records import BillLink
 from wxmp.simulator.pay.refusals import PayRefusal
 from wxmp.simulator.pay.shapes import V2_REFUND, beijing
-from wxmp.simulator.tokens import SHANGHAI
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

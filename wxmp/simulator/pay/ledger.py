@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from wxmp.simulator import people
+from wxmp.simulator.clock import SHANGHAI
 from wxmp.simulator.pay import notices, signing
 from wxmp.simulator.pay.records import (
     Merchant,
@@ -18,7 +19,6 @@ from wxmp.simulator.pay.records import (
 from wxmp.simulator.pay.refusals import PayRefusal
 from wxmp.simulator.pay.shapes import PAID, beijing, compact_time, rfc3339
 from wxmp.simulator.state import ChatEntry
-from wxmp.simulator.tokens import SHANGHAI
 from wxmp.simulator.wire import JsonObject, WorldError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from wxmp.simulator.tokens import SHANGHAI
+from wxmp.simulator.clock import SHANGHAI
 
 if TYPE_CHECKING:
     from wxmp.simulator.pay.records import Merchant, Order, Refund, TradeState, Transfer

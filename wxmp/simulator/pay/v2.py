@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 
 from wxmp.simulator.answers import BrokenReply
+from wxmp.simulator.clock import SHANGHAI
 from wxmp.simulator.pay import bills, ledger, notices, schema, shapes, signing, v3
 from wxmp.simulator.pay.records import Merchant, Order, Refund, SignType
 from wxmp.simulator.pay.refusals import PayRefusal
 from wxmp.simulator.pay.xml import read_flat, write_xml
 from wxmp.simulator.routes import Call, Dialect, Route, Trouble
-from wxmp.simulator.tokens import SHANGHAI
 from wxmp.simulator.wire import Delivery, Reply
 
 if TYPE_CHECKING:
