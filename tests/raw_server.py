@@ -7,6 +7,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.moments import skip
+
 if TYPE_CHECKING:
     import ssl
 
@@ -46,6 +48,11 @@ class Exchange:
         """Do not answer until the other side goes away."""
         await self.server.released.wait()
 
+    async def outlast(self, seconds: float) -> None:
+        """Do not answer for ``seconds``, which pass at once: a deadline comes when the request is here, not before."""
+        skip(seconds)
+        await self.hang()
+
 
 Answer = Callable[[Exchange], Awaitable[object]]
 
@@ -80,6 +87,11 @@ class RawServer:
 
     async def __aexit__(self, *_: object) -> None:
         self.released.set()
+        # A connection that was accepted at this moment has no task yet: it takes asyncio three turns to make one.
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+        for _ in range(4):
+            await asyncio.sleep(0)
         self._server.close()
         for task in list(self._tasks):
             task.cancel()

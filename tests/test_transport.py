@@ -11,6 +11,8 @@ import socket
 import ssl
 import sys
 import threading
+import types
+import warnings
 import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +23,9 @@ import httpx2
 import pytest
 import respx
 
+from tests.moments import skip
 from tests.raw_server import Exchange, RawServer
-from wxmp import _transport, _user_client
+from wxmp import _loop_pools, _transport, _user_client
 from wxmp._redact import Secret
 from wxmp._request import Credentials, FilePart, WireReply, WireRequest, encode_path
 from wxmp._transport import Transport
@@ -197,7 +200,7 @@ def test_plain_http_needs_a_word() -> None:
 
 
 @pytest.mark.parametrize("field", ["timeout", "connect_timeout", "max_connections", "max_body"])
-@pytest.mark.parametrize("value", [0, -1, float("nan"), "10", None])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "10", None])
 def test_numbers_must_be_positive(field, value) -> None:
     """A limit that cannot work is refused when it is set, and named."""
     with pytest.raises(ConfigError) as caught:
@@ -321,6 +324,23 @@ async def test_an_upload_of_unknown_size_is_chunked(server, transport) -> None:
     await transport.send(WireRequest("POST", "/x", files=[FilePart("media", "a", source())]))
     assert server.exchanges[0].header("transfer-encoding") == "chunked"
     assert b"hello" in server.exchanges[0].body
+
+
+@pytest.mark.parametrize("field", ["name", "filename", "content_type"])
+def test_a_name_without_utf8_form_is_refused(field) -> None:
+    """Names of files can hold bytes that are no text: the part is refused when it is made, and the field is named."""
+    with pytest.raises(ConfigError) as caught:
+        FilePart(**{"name": "media", "filename": "a.jpg", "content": b"", field: "caf\udce9.jpg"})
+    assert caught.value.field == field
+
+
+async def test_a_parameter_without_utf8_form_is_refused(server, transport) -> None:
+    """A parameter is refused by its name, or as one of ``params`` when it is the name that has no form."""
+    for params, field in (({"key": "\ud800"}, "key"), ({"\ud800": "value"}, "params")):
+        with pytest.raises(ConfigError) as caught:
+            await transport.send(get(params=params))
+        assert caught.value.field == field
+    assert server.exchanges == []
 
 
 @pytest.mark.parametrize("given", [3, 8])
@@ -612,10 +632,10 @@ async def test_the_deadline_counts_while_connecting() -> None:
 @pytest.mark.parametrize("kind", ["own", "user", "user2"])
 async def test_silence_ends_at_the_deadline(server, kind) -> None:
     """The request went out and no answer came: the platform may have acted."""
-    server.answer = lambda exchange: exchange.hang()
+    server.answer = lambda exchange: exchange.outlast(4)
     async with client_of(kind) as client:
-        transport = Transport(base_url=server.url, timeout=0.05, http_client=client)
-        with pytest.raises(TimedOutError, match=r"0\.05 s") as caught:
+        transport = Transport(base_url=server.url, timeout=4, http_client=client)
+        with pytest.raises(TimedOutError, match=r"within 4 s") as caught:
             await transport.send(INFO)
         assert caught.value.maybe_acted is True
         assert await server.all_closed()
@@ -630,13 +650,14 @@ async def test_a_dripping_answer_ends_at_the_deadline(server, kind) -> None:
         await exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         while True:
             await exchange.raw(b"x")
-            await asyncio.sleep(0.005)
+            skip(0.05)
+            await asyncio.sleep(0)
 
     server.answer = drip
     async with client_of(kind) as client:
         transport = Transport(base_url=server.url, http_client=client)
         with pytest.raises(TimedOutError) as caught:
-            await transport.send(WireRequest("GET", "/x", timeout=0.1))
+            await transport.send(WireRequest("GET", "/x", timeout=4))
         assert caught.value.maybe_acted is True
         assert await server.all_closed()
         await transport.aclose()
@@ -751,6 +772,9 @@ def certificate(tmp_path_factory) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
+    # Python 3.13 demands what an authority is allowed to do.
+    names = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
+    unused = dict.fromkeys((*names, "encipher_only", "decipher_only"), False)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -761,6 +785,7 @@ def certificate(tmp_path_factory) -> Path:
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=True, **unused), critical=True)
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "localhost.pem"
@@ -889,6 +914,75 @@ async def test_a_forgotten_transport_closes_its_connections(server) -> None:
     assert await server.all_closed()
 
 
+def end_of_a_loop(how: str, factory: Any, url: str) -> list[warnings.WarningMessage]:
+    """Use a transport in an event loop, let the loop end in one of several ways, and return all warnings."""
+    gc.collect()  # what others have left
+    mine = [Transport(base_url=url)]
+
+    async def call() -> None:
+        assert (await mine[0].send(get())).status == 200
+
+    async def call_and_forget() -> None:
+        await call()
+        mine.clear()
+        gc.collect()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runner = asyncio.Runner(loop_factory=factory)
+        loop = runner.get_loop()
+        runner.run(call_and_forget() if how == "forgotten inside" else call())
+        kinds = [one.ag_code.co_filename for one in gc.get_objects() if type(one) is types.AsyncGeneratorType]
+        assert not [name for name in kinds if name.endswith("_loop_pools.py")]  # nothing that Python has to end
+        if how == "closed elsewhere":
+            asyncio.run(mine[0].aclose())
+        if "standing" in how:
+            mine.clear()
+            gc.collect()
+        if "bare" in how:
+            loop.close()
+        else:
+            runner.close()
+        del loop, runner
+        mine.clear()
+        gc.collect()
+    return caught
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("how", ["kept", "forgotten inside", "forgotten standing", "closed elsewhere"])
+async def test_the_end_of_a_loop_is_silent(how, kind) -> None:
+    """Nobody has to call aclose: connections end with their loop, also when the transport is gone before, silently."""
+    factory = asyncio.new_event_loop if kind == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    async with RawServer() as server:
+        caught = await asyncio.to_thread(end_of_a_loop, how, factory, server.url)
+        assert [str(one.message) for one in caught] == []
+        assert server.connections == 1
+        assert await server.all_closed()
+
+
+async def test_what_a_loop_closes_at_its_end_looks_like_a_generator() -> None:
+    """Loops close asynchronous generators at their end: ours behaves as one that yields nothing."""
+    here = _loop_pools._Here()
+    assert [one async for one in here] == []
+    with pytest.raises(KeyError, match="mine"):
+        await here.athrow(KeyError("mine"))
+    await here.aclose()
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("how", ["bare", "forgotten standing, bare"])
+async def test_a_loop_that_is_closed_without_notice(how, kind) -> None:
+    """``loop.close()`` alone tells nobody: the event loop itself names the open connection, we add nothing to it."""
+    factory = asyncio.new_event_loop if kind == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    async with RawServer() as server:
+        caught = await asyncio.to_thread(end_of_a_loop, how, factory, server.url)
+        assert {one.category for one in caught} == {ResourceWarning}
+        assert all("unclosed" in str(one.message) for one in caught)
+        if kind == "asyncio":
+            assert await server.all_closed()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 async def test_a_forked_child_starts_without_connections(server, transport) -> None:
     """Parent and child never share a socket, so neither reads the other's answers."""
@@ -916,8 +1010,6 @@ async def test_a_forked_child_starts_without_connections(server, transport) -> N
             finally:
                 os._exit(code)
         return pid
-
-    import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: fork in a process with threads
@@ -1248,7 +1340,8 @@ async def test_a_stream_has_a_total_deadline(server, transport) -> None:
         await exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
         while True:
             await exchange.raw(b"x")
-            await asyncio.sleep(0.005)
+            skip(0.05)
+            await asyncio.sleep(0)
 
     server.answer = drip
     with pytest.raises(TimedOutError):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import weakref
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -17,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 from wxmp._pool import PoolClosed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
+    from types import TracebackType
 
     from wxmp._pool import Pool
 
@@ -27,30 +30,42 @@ __all__ = ["LoopPools"]
 _INHERITED: Final[list[object]] = []
 
 
-class _Here:
-    """The pools of one event loop."""
+class _Here(AsyncGenerator[None, None]):
+    """The pools of one event loop.
+
+    A loop that ends reminds nobody but the asynchronous generators that are still open: ``asyncio.run`` closes them. So
+    this is one, in the shape of their abstract class. A real one would be left to the garbage collector when its
+    transport is forgotten, and Python then hands its end to a loop that may never turn again: Python 3.13 reports that.
+    """
 
     def __init__(self) -> None:
         self.pools: dict[tuple[bytes, bytes, int], Pool] = {}
-        self.guard: AsyncGenerator[None, None] | None = None
+
+    def begin(self) -> None:
+        """Make the running loop notice, as the first step of a generator does."""
+        notice = sys.get_asyncgen_hooks().firstiter
+        if notice is not None:
+            notice(self)
 
     def close(self) -> None:
         for pool in self.pools.values():
             pool.close()
         self.pools.clear()
 
+    async def aclose(self) -> None:
+        """Close the connections of a loop that ends."""
+        self.close()
+        await asyncio.sleep(0)  # a loop has to turn once more before its sockets are closed
 
-async def _until_loop_ends(here: _Here) -> AsyncGenerator[None, None]:
-    """Close the connections of a loop that ends.
+    async def asend(self, value: None) -> None:
+        """Yield nothing."""
+        raise StopAsyncIteration
 
-    ``asyncio.run`` closes the asynchronous generators that are still open, and nothing else that could remind us. A
-    loop has to turn once more before its sockets are closed.
-    """
-    try:
-        yield
-    finally:
-        here.close()
-        await asyncio.sleep(0)
+    async def athrow(
+        self, typ: type[BaseException] | BaseException, val: object = None, tb: TracebackType | None = None, /
+    ) -> None:
+        """Let an error through, as a generator without a handler does."""
+        raise typ
 
 
 class LoopPools:
@@ -73,8 +88,8 @@ class LoopPools:
         here = self._by_loop.get(asyncio.get_running_loop())
         return None if here is None else here.pools.get(key)
 
-    async def open(self, key: tuple[bytes, bytes, int]) -> Pool:
-        """Return the pool of this event loop for a host, made if there is none.
+    def open(self, key: tuple[bytes, bytes, int]) -> Pool:
+        """Return the pool of this event loop for a host, made if there is none. Called from a running one.
 
         Raises:
             PoolClosed: :meth:`close` was called.
@@ -86,15 +101,12 @@ class LoopPools:
             for other in [other for other in self._by_loop if other.is_closed()]:
                 del self._by_loop[other]
             here = self._by_loop.get(loop)
-            new = here is None
             if here is None:
                 here = self._by_loop[loop] = _Here()
+                here.begin()
             pool = here.pools.get(key)
             if pool is None:
                 pool = here.pools[key] = self._make(key)
-        if new:
-            here.guard = guard = _until_loop_ends(here)
-            await anext(guard)  # does not wait: it only makes the loop notice the generator
         return pool
 
     def close(self) -> None:
@@ -110,6 +122,12 @@ class LoopPools:
             else:
                 with suppress(RuntimeError):  # it has ended in this moment, and closed its connections itself
                     loop.call_soon_threadsafe(here.close)
+
+    def __del__(self) -> None:
+        """Close what was forgotten without :meth:`close`: the loops know its sockets, so nothing else would."""
+        for loop, here in list(self._by_loop.items()):
+            with suppress(RuntimeError):  # a closed loop; what it left open ends with this object
+                loop.call_soon_threadsafe(here.close)  # the collector comes at any point, and in any thread
 
     def forget(self) -> None:
         """Start anew in a forked child."""
