@@ -116,6 +116,7 @@ package-test: package
 	$(DISTRIBUTION) wheel --dependencies lowest
 
 package-full: package-test
+	$(DISTRIBUTION) behind
 	$(DISTRIBUTION) wheel --dependencies lowest --all
 	$(DISTRIBUTION) wheel --dependencies newest --all
 	$(DISTRIBUTION) wheel --dependencies newest --all --python others

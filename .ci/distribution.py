@@ -205,8 +205,17 @@ THEIR_WARNINGS: Final = (
 )
 #: Its test reads the port from what aiohttp prints; before 3.11 that is the 0 which was asked for.
 NOT_WITH_LOWEST: Final = ("tests/integrations/test_servers.py", "tests/integrations/test_servers_webhook.py")
-#: Members whose version is the one of the package's own dependency.
-BOUND: Final = ("opentelemetry-sdk", "opentelemetry-instrumentation-httpx")
+#: What the lowest dependencies do not take in its tested version: they name the one they were released with.
+BOUND: Final = (
+    "multidict",
+    "opentelemetry-instrumentation",
+    "opentelemetry-instrumentation-httpx",
+    "opentelemetry-sdk",
+    "opentelemetry-semantic-conventions",
+    "opentelemetry-util-http",
+    "rich-rst",
+    "wrapt",
+)
 
 
 class ProblemError(Exception):
@@ -432,12 +441,17 @@ def test_tools(*, everything: bool) -> list[str]:
 
 
 def constraints(kind: str) -> dict[str, str]:
-    """Return what an installation is held to: nothing for ``newest``; for ``lowest`` all but the tested test tools."""
+    """Return what an installation is held to: nothing for ``newest``, the tree's own versions for ``tested``.
+
+    ``lowest`` holds the package's dependencies to their lower bounds, and all they pull in to the tested versions: what
+    is released tomorrow must not stop a change of ours.
+    """
     if kind == "newest":
         return {}
     pins = tested()
-    names = [split(item.partition(";")[0])[0] for item in test_tools(everything=True)]
-    return {**{name: pins[name] for name in names if name not in BOUND}, **lowest()}
+    if kind == "tested":
+        return pins
+    return {**{name: version for name, version in pins.items() if name not in BOUND}, **lowest()}
 
 
 def hold(place: Path, pins: Mapping[str, str]) -> tuple[str, Path]:
@@ -445,6 +459,23 @@ def hold(place: Path, pins: Mapping[str, str]) -> tuple[str, Path]:
     held = place / "held.txt"
     held.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()), encoding="utf-8")
     return "--constraint", held
+
+
+def behind() -> dict[str, tuple[str, str]]:
+    """Return what is no longer the newest in constraints.txt: name, tested version, newest version."""
+    from packaging.utils import canonicalize_name
+    from packaging.version import Version
+
+    page = ROOT / "pyproject.toml"
+    words: list[str | Path] = ["--all-extras", "--group", f"{page}:dev", "--python", sys.executable, page]
+    listed = uv("pip", "compile", "--quiet", "--no-header", "--no-annotate", *words).splitlines()
+    newest = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in listed)}
+    pins = tested()
+    return {
+        name: (pins[name], version)
+        for name, version in sorted(newest.items())
+        if name in pins and Version(version) > Version(pins[name])
+    }
 
 
 # ---- environments
@@ -456,7 +487,10 @@ def pythons(wanted: str) -> list[str]:
         return [wanted]
     found = []
     for version in re.findall(r"Python :: (3\.\d+)", " ".join(project()["project"]["classifiers"])):
-        homes = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+        homes = sorted(
+            Path.home().glob(f".pyenv/versions/{version}.*/bin/python"),
+            key=lambda path: [int(number) for number in re.findall(r"\d+", path.parents[1].name)],
+        )
         named = shutil.which(f"python{version}")
         candidates = [str(homes[-1])] if homes else [named] if named else []
         if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
@@ -695,15 +729,19 @@ def bill(wheel: Path, out: Path, python: str) -> None:
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["build", "check", "wheel", "extras", "sbom"])
+    parser.add_argument("command", choices=["build", "check", "wheel", "extras", "sbom", "behind"])
     parser.add_argument("--out", type=Path, default=DIST)
     parser.add_argument("--source", type=Path, default=ROOT)
-    parser.add_argument("--dependencies", choices=["lowest", "newest"], default="lowest")
+    parser.add_argument("--dependencies", choices=["lowest", "tested", "newest"], default="lowest")
     parser.add_argument("--python", default=sys.executable, help="a version, a path, or: others")
     parser.add_argument("--all", action="store_true", help="all tests about the package, not only the short run")
     chosen = parser.parse_args()
     began = time.monotonic()
     try:
+        if chosen.command == "behind":
+            for name, (old, new) in behind().items():
+                say(f"constraints.txt: {name} {old} is tested, {new} is the newest")
+            return
         if chosen.command == "build":
             for path in build(chosen.out, chosen.source):
                 say(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")

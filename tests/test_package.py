@@ -154,6 +154,43 @@ def test_the_short_run_names_tests_that_exist() -> None:
     assert [name for name in distribution.CORE_TESTS if not (ROOT / name).exists()] == []
 
 
+def test_each_claimed_python_is_tested() -> None:
+    """A change waits for each Python of the classifiers, with the same dependencies tomorrow; the page says so."""
+    import yaml
+
+    claimed = re.findall(r"Python :: (3\.\d+)", " ".join(PYPROJECT["project"]["classifiers"]))
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    (own,) = [step["with"]["python-version"] for step in jobs["run"]["steps"] if "setup-python" in step.get("uses", "")]
+    others = jobs["pythons"]["strategy"]["matrix"]["include"]
+    assert sorted({own, *(job["python"] for job in others)}) == claimed
+    assert {job["dependencies"] for job in others} == {"lowest", "tested"}
+    page = (ROOT / "docs" / "howto" / "production.md").read_text(encoding="utf-8")
+    assert f"with Python {claimed[0]} to {claimed[-1]}." in page
+
+
+def test_what_an_installation_is_held_to() -> None:
+    """To nothing, to the tree's own versions, or to the lowest that are claimed, with the tested rest beside them."""
+    tested, lowest = distribution.tested(), distribution.lowest()
+    assert distribution.constraints("newest") == {}
+    assert distribution.constraints("tested") == tested
+    held = distribution.constraints("lowest")
+    assert held.items() >= lowest.items()
+    rest = set(tested) - set(lowest) - set(distribution.BOUND)
+    assert {name: held[name] for name in rest} == {name: tested[name] for name in rest}
+    assert {"anyio", "h11", "pydantic", "pytest"} <= rest
+
+
+def test_the_newest_patch_of_another_python_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3.12.10 came after 3.12.9; this Python itself is no other one."""
+    here, other = f"3.{sys.version_info[1]}", "3.13" if sys.version_info[1] == 12 else "3.12"
+    for version in (f"{other}.9", f"{other}.10", f"{other}.2", f"{here}.1"):
+        (tmp_path / ".pyenv" / "versions" / version / "bin").mkdir(parents=True)
+        (tmp_path / ".pyenv" / "versions" / version / "bin" / "python").touch()
+    monkeypatch.setattr(distribution.Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(distribution.shutil, "which", lambda _: None)
+    assert distribution.pythons("others") == [str(tmp_path / ".pyenv" / "versions" / f"{other}.10" / "bin" / "python")]
+
+
 def test_the_tools_are_names_and_versions() -> None:
     """No registry is named, and no package twice."""
     lines = (ROOT / ".ci" / "tools.txt").read_text(encoding="utf-8").splitlines()
