@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-
-from wxmp.cli import INSTALL_HINT, missing_extra
-from wxmp.cli._console import INTERRUPTED, output_failed, set_up_streams, swallow_output
 
 __all__ = ["main"]
 
@@ -16,7 +14,20 @@ BROKEN_PIPE = getattr(signal, "SIGPIPE", 13)
 
 def main() -> None:
     """Run the command line; say in one sentence what to install when an extra is missing."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # before the command has begun
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def _run() -> None:
+    # Here, because loading takes a moment in which Ctrl-C may come.
+    from wxmp.cli import INSTALL_HINT, missing_extra
+    from wxmp.cli._console import INTERRUPTED, output_failed, set_up_streams, swallow_output
+
     set_up_streams()
+    if os.environ.get("COLUMNS") == "0":  # a terminal without a size (docker exec -t): no help could be laid out
+        del os.environ["COLUMNS"]
     try:
         from wxmp.cli.app import app
 
@@ -28,8 +39,10 @@ def main() -> None:
     except BrokenPipeError:
         swallow_output()
         raise SystemExit(INTERRUPTED + BROKEN_PIPE) from None
-    except KeyboardInterrupt:  # before the command has begun
-        raise SystemExit(INTERRUPTED + signal.SIGINT) from None
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # rich has met it in a help, and ends with 1
+            raise SystemExit(INTERRUPTED + BROKEN_PIPE) from None
+        raise
     except OSError as error:
         if error.filename is not None:
             raise

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-W", "error", "-m", "wxmp"]
 #: Longest wait for anything, in seconds.
-PATIENCE = 30.0
+PATIENCE = 100.0
 
 
 @attrs.frozen

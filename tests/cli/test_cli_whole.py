@@ -161,9 +161,10 @@ def test_without_an_extra(missing: str, tokens: list[str]) -> None:
 # ---- pipes, encodings, terminals
 
 
-def test_a_reader_that_goes_away(wxmp: Line) -> None:
-    """`| head` is quiet: no traceback, no complaint."""
-    process = wxmp.start("menu", "pull", "-")
+@pytest.mark.parametrize("tokens", [("menu", "pull", "-"), ("user", "export", "--help")], ids=" ".join)
+def test_a_reader_that_goes_away(wxmp: Line, tokens: tuple[str, ...]) -> None:
+    """`| head` is quiet: no traceback, no complaint, and a help ends with the same code."""
+    process = wxmp.start(*tokens)
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
@@ -180,6 +181,37 @@ def test_an_output_that_knows_no_chinese(wxmp: Line) -> None:
     done = finish(process)
     assert done.out.isascii()
     assert "菜单😀" in json.loads(done.out)["diff"]
+
+
+def test_a_terminal_without_a_size() -> None:
+    """COLUMNS=0 is no width: the help is laid out as if nothing were known."""
+    done = run("--help", COLUMNS="0")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_ctrl_c_while_the_command_line_is_loaded() -> None:
+    """It ends with 130 and without a traceback, also in the middle of an import."""
+    program = """
+import sys
+
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == "wxmp.cli._console":
+            raise KeyboardInterrupt
+
+from wxmp.__main__ import main
+loaded = sys.modules.pop("wxmp.cli._console", None)
+blocker = Interrupts()
+sys.meta_path.insert(0, blocker)
+try:
+    main()
+except SystemExit as ended:
+    print(ended.code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True, cwd=ROOT
+    )
+    assert (done.stdout, done.stderr) == ("130\n", "")
 
 
 def test_streams_that_are_closed(wxmp: Line) -> None:
@@ -332,7 +364,7 @@ def test_ps_shows_no_secret(wxmp: Line) -> None:
     (wxmp.folder / "secret").write_text(secret)
     (wxmp.folder / "menu.yaml").write_text("menu: [{name: 菜单, type: click, key: k}]\n", encoding="utf-8")
     token = wxmp("token", "get").out.strip()
-    wxmp.sim.fault("latency", seconds=1.0)
+    wxmp.sim.fault("latency", seconds=5.0)
     options = ("--secret-file", "secret")
     commands = [
         ("token", "refresh", "--yes", *options),
@@ -404,3 +436,19 @@ def test_the_page_names_everything(page: str) -> None:
             assert f"`{name}`" in text, (chain, name)
     for code in (DONE, FAILED, USAGE_ERROR, FINDINGS, *(INTERRUPTED + number for number in (1, 2, 13, 15))):
         assert f"| {code} |" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WXMP_ENDPOINT", "ftp://x", "WXMP_ENDPOINT, or --endpoint: base_url must start with https://"),
+        ("WXMP_SECRET", "a-secret-that-ends-badly\n", "WXMP_SECRET: there are blanks or a line break around the value"),
+    ],
+)
+def test_a_variable_that_cannot_work_is_named(wxmp: Line, name: str, value: str, said: str) -> None:
+    """By the name that a person has written, and never by its value."""
+    wxmp.monkeypatch.setenv(name, value)
+    done = wxmp("token", "get")
+    assert done.code == USAGE_ERROR
+    assert said in done.err
+    assert "ends-badly" not in done.err

@@ -20,7 +20,7 @@ from tests.redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 60.0
+PATIENCE = 100.0
 
 
 def _heed_interrupts() -> None:
@@ -108,7 +108,7 @@ def children_of(pid: int) -> set[int]:
 
 def wait_until_gone(pids: set[int]) -> set[int]:
     """Give processes a few seconds to end; return those that have not."""
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 30.0
     while (left := pids & processes().keys()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left

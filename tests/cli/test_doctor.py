@@ -27,19 +27,27 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.redis_server import RedisServer, free_port
 from wxmp import AccountError, Client, FileTokenStore
-from wxmp.cli import _doctor_account, _doctor_callback, _doctor_case, _doctor_network, _doctor_store, doctor
+from wxmp.cli import (
+    _doctor_account,
+    _doctor_callback,
+    _doctor_case,
+    _doctor_network,
+    _doctor_store,
+    _reach,
+    doctor,
+)
 from wxmp.cli._doctor_report import CHECKS, WIDTH, columns
 from wxmp.cli.doctor import app
 from wxmp.control import ControlKey, ControlServer, HTTPTokenStore
 from wxmp.errors import WebhookError
 from wxmp.simulator import Policy, Simulator
+from wxmp.tokens.store import TokenKey
 from wxmp.webhook.gate import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wxmp.simulator.faults import Effect
-    from wxmp.tokens.store import TokenKey
 
 TOKEN = "devSampleToken"
 OTHER_TOKEN = "otherSampleToken"
@@ -161,11 +169,12 @@ class Server:
     seen: list[bytes] = attrs.field(factory=list)
 
     def answer(self, method: str, query: bytes, body: bytes) -> tuple[int, bytes, dict[str, str]]:
-        if self.manner in ("redirect", "fails", "missing"):
-            status = {"redirect": 301, "fails": 502, "missing": 404}[self.manner]
-            return status, b"<html>", {"Location": "https://shop.example.com/wx/?token=x"}
+        if self.manner in ("redirect", "login", "fails", "missing"):
+            status = {"redirect": 301, "login": 301, "fails": 502, "missing": 404}[self.manner]
+            there = "/login?back=x" if self.manner == "login" else "https://shop.example.com/wx/?token=x"
+            return status, b"<html>", {"Location": there}
         if self.manner == "slow":
-            time.sleep(0.6)
+            time.sleep(4)
         if self.manner == "echoes" and method == "GET":
             return 200, query.partition(b"echostr=")[2], {}
         if self.manner == "swallows" and method == "POST":
@@ -500,15 +509,15 @@ def test_the_control_server_has_seen_it(ward: Ward) -> None:
     ward.secrets |= {text, blind_text}
     keeper = Client(account.appid, account.secret, base_url=ward.sim.url)
     server = uvicorn.Server(
-        uvicorn.Config(ControlServer([keeper], [key, blind]), port=free_port(), log_config=None, lifespan="on")
+        uvicorn.Config(ControlServer([keeper], [key, blind]), port=0, log_config=None, lifespan="on")
     )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.01)
-        address = f"http://127.0.0.1:{server.config.port}"
+        address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         ward.environment |= {"WXMP_TOKEN_STORE": f"control:{address}", "WXMP_SECRET_FILE": ""}
         told = ward.run(WXMP_CONTROL_KEY=blind_text)
         assert told.code == 0
@@ -710,7 +719,27 @@ def test_settings_that_cannot_work(ward: Ward, changes: dict[str, str], found: s
     assert "settings" in told.errors
     assert found in told.text("settings")
     assert remedy in told.text("settings")
-    assert told.status("secret") == "skipped"
+    told_of_callback = all(name.startswith(("WXMP_CALLBACK_", "WXMP_ENCODING_")) for name in changes)
+    assert told.status("secret") == ("ok" if told_of_callback else "skipped")
+
+
+def test_a_wrong_key_of_the_callback_hides_nothing_else(ward: Ward, server: Server) -> None:
+    """An EncodingAESKey that lost a sign keeps the push from being tried, and no other check from being made."""
+    told = ward.run(WXMP_ENCODING_AES_KEY=AES_KEY[:-1])
+    assert told.code == 3
+    assert told.errors == {"settings"}
+    assert "(42 characters)" in told.text("settings")
+    assert [told.status(name) for name in ("secret", "call", "signature", "push")] == ["ok", "ok", "ok", "skipped"]
+    assert "WXMP_ENCODING_AES_KEY cannot be used" in told.text("push")
+
+
+def test_a_secret_that_ends_in_a_line_break(ward: Ward) -> None:
+    """It is told as that, and not as a secret that was cut."""
+    ward.environment["WXMP_SECRET_FILE"] = ""
+    told = ward.run(WXMP_SECRET=f"{ward.sim.account.secret}\n")
+    assert told.code == 3
+    assert "a line break around its value" in told.text("settings")
+    assert "it was cut" not in told.text("settings")
 
 
 def test_settings_worth_a_word(ward: Ward) -> None:
@@ -746,7 +775,7 @@ def test_ctrl_c(ward: Ward) -> None:
     """Ctrl-C ends it at once, with what was seen so far and no traceback."""
 
     def interrupt() -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while ward.sim.calls("/cgi-bin/openapi/quota/get") == before and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
@@ -795,6 +824,8 @@ def test_a_name_that_does_not_exist(ward: Ward) -> None:
     assert "DNS" in told.check("network")["cause"]
     assert "resolv.conf" in told.check("network")["remedy"]
     assert "HTTPS_PROXY is set" in told.text("network")
+    spared = ward.run(WXMP_ENDPOINT="https://api.nowhere.invalid", HTTPS_PROXY="http://proxy:3128", NO_PROXY=".invalid")
+    assert "HTTPS_PROXY" not in spared.text("network")
     assert "user:pass" not in told.output
     assert {told.status(name) for name in ("secret", "call", "quota", "others")} == {"skipped"}
 
@@ -942,19 +973,31 @@ def test_a_reply_that_is_sealed(ward: Ward, server: Server) -> None:
         ("fails", "signature", "HTTP 502", "log of the server"),
         ("missing", "signature", "HTTP 404", "Compare the path"),
         ("json", "signature", "wrapped in JSON", "text/plain"),
-        ("slow", "signature", "does not answer within", "three times"),
+        ("slow", "signature", "does not answer the verification within", "all its workers are busy"),
+        ("login", "signature", "redirects (HTTP 301 to /login)", "If it leads to a login page"),
         ("late clock", "signature", "its clock is", "timedatectl"),
     ],
 )
 def test_a_server_that_is_wrong(ward: Ward, server: Server, manner: str, check: str, found: str, words: str) -> None:
     """What a server does wrong is told in its own words."""
-    ward.patch.setattr(_doctor_callback, "PATIENCE", 0.3)
+    if manner == "slow":
+        ward.patch.setattr(_doctor_callback, "PATIENCE", 0.3)
     server.manner = manner
     told = ward.run()
     assert told.code == 3
     assert told.errors == {check}
     assert found in told.text(check)
     assert words in told.text(check)
+
+
+def test_a_push_that_is_not_answered(ward: Ward) -> None:
+    """Unlike a verification it is sent again, and users see it."""
+    late = _doctor_callback._Answer(None, 5.0, "no answer", late=True)
+    case = _doctor_case.Case(variables=ward.environment, callback="https://shop.example.com/wx")
+    found = _doctor_callback._transport_trouble(case, late, "POST")
+    assert found is not None
+    assert "does not answer a push within" in found.found
+    assert "three times in all" in found.cause
 
 
 def test_a_server_that_swallows_everything(ward: Ward, server: Server) -> None:
@@ -1002,6 +1045,41 @@ def test_a_certificate_that_nobody_trusts(ward: Ward) -> None:
     assert "fullchain" in told.check("callback")["remedy"]
     assert platform.errors == {"network"}
     assert "ca-certificates" in platform.check("network")["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("certificate has expired", "has expired"),
+        ("certificate is not yet valid", "clock of this machine"),
+        ("self-signed certificate in certificate chain", "a CA of your own"),
+        ("unable to get local issuer certificate", "between its own and the CA"),
+        ("Hostname mismatch, certificate is not valid for 'x'.", "for another name"),
+        ("CA signature digest algorithm too weak", "of no CA that this machine knows"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate(said: str, meant: str) -> None:
+    """OpenSSL's words are put into those of whoever installs certificates, one cause and not four."""
+    assert meant in _doctor_callback._certificate_cause(f"the certificate of x:443 is refused: {said}")
+
+
+def test_the_fleet_waits_after_a_try_without_an_answer(ward: Ward) -> None:
+    """The platform answers by now; that the fleet does not ask yet is a warning with the seconds that are left."""
+
+    async def fail() -> None:
+        store = FileTokenStore(ward.folder / "tokens")
+        key = TokenKey(ward.sim.account.appid, "stable")
+        lease = await store.lease(key, owner="other", ttl=10.0, expect=0)
+        await store.fail(key, owner="other", fence=lease.fence, code=0, cool_down=600.0)
+        await store.aclose()
+
+    asyncio.run(fail())
+    ward.patch.setattr(_reach, "PATIENCE", 0.0)
+    told = ward.run()
+    assert told.code == 0
+    assert told.status("token") == "warning"
+    assert "got no usable answer" in told.check("token")["found"]
+    assert told.status("call") == "ok"
 
 
 def test_an_odd_path(ward: Ward, server: Server) -> None:

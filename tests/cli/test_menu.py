@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -379,7 +380,7 @@ def test_an_unknown_outcome_is_looked_at(wxmp: Line) -> None:
 def test_ctrl_c_ends_between_two_calls(wxmp: Line) -> None:
     """The call that is on its way comes to its end, no further one is made, and it is said what is left."""
     file = write(wxmp, BASE + SOME)
-    wxmp.sim.fault("latency", ADD, seconds=0.7, first=1)
+    wxmp.sim.fault("latency", ADD, seconds=2.0, first=1)
     process = wxmp.start("menu", "push", file, "--yes")
     wait_for(lambda: wxmp.sim.calls(ADD))
     process.send_signal(signal.SIGINT)
@@ -423,3 +424,12 @@ def test_dry_run_and_pipes(wxmp: Line) -> None:
     told = json.loads(wxmp("menu", "push", file, "--dry-run", "--json").out)
     assert (told["same"], told["done"], told["not_done"]) == (False, [], ["make the menu for everybody"])
     assert calls(wxmp) == [0, 0, 0]
+
+
+def test_pull_replaces_no_device(wxmp: Line) -> None:
+    """What is no file stays what it is, also with --force: a device in its place would be gone for everybody."""
+    pipe = wxmp.folder / "pipe.yaml"
+    os.mkfifo(pipe)
+    done = wxmp("menu", "pull", str(pipe), "--force")
+    assert (done.code, "is no file" in done.err) == (2, True)
+    assert pipe.is_fifo()

@@ -52,7 +52,7 @@ class Shop:
             self.command(*arguments, journal=journal),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             env=self.environment | environment,
             cwd=self.folder,
             check=False,
@@ -101,7 +101,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         yield Shop(sim, tmp_path, sim.world.add_template("发货", "{{thing1.DATA}}{{name2.DATA}}"))
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -242,7 +242,7 @@ def test_a_terminal_gets_a_bar(shop: Shop) -> None:
         cwd=shop.folder,
     ) as process:
         os.close(inner)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=100)
     reader.join(10)
     os.close(terminal)
     assert process.returncode == 0
@@ -253,13 +253,13 @@ def test_a_terminal_gets_a_bar(shop: Shop) -> None:
 
 def test_no_secret_is_shown(shop: Shop) -> None:
     """The AppSecret and the token are in no command line and in nothing that is printed."""
-    shop.sim.fault("latency", SEND, seconds=0.3)
+    shop.sim.fault("latency", SEND, seconds=1.0)
     with shop.start("--to", "all", "--value", "thing1=a", "--value", "name2=b", "--concurrency", "2") as process:
         wait_for(lambda: shop.sent)
         ps = ["ps", "-ww", "-o", "args=", "-p", str(process.pid)]
-        listed = subprocess.run(ps, capture_output=True, text=True, timeout=20, check=True).stdout
+        listed = subprocess.run(ps, capture_output=True, text=True, timeout=60, check=True).stdout
         process.send_signal(signal.SIGTERM)
-        output, log = process.communicate(timeout=30)
+        output, log = process.communicate(timeout=60)
     assert "wxmp send template" in listed
     token = shop.call(lambda client: client.token())
     for secret in (shop.sim.account.secret, token):
@@ -273,10 +273,10 @@ def test_no_secret_is_shown(shop: Shop) -> None:
 def test_interrupted_and_continued(shop: Shop, number: int) -> None:
     """A signal finishes what is on its way; started again it goes on, and everybody gets one message."""
     arguments = ("--to", "all", "--value", "thing1=a", "--value", "name2=b", "--json")
-    with shop.start(*arguments, "--per-second", "8", "--concurrency", "2") as process:
+    with shop.start(*arguments, "--per-second", "3", "--concurrency", "2") as process:
         wait_for(lambda: len(shop.sent) >= 3)
         process.send_signal(number)
-        output, log = process.communicate(timeout=30)
+        output, log = process.communicate(timeout=60)
     told = json.loads(output)
     assert process.returncode == 128 + number
     assert told["status"] == "cancelled"
@@ -293,7 +293,7 @@ def test_interrupted_and_continued(shop: Shop, number: int) -> None:
 
 def test_a_second_signal_ends_at_once(shop: Shop) -> None:
     """Who presses twice does not wait for slow answers; nobody is lost and nobody gets two."""
-    slow = shop.sim.fault("latency", SEND, seconds=6.0)
+    slow = shop.sim.fault("latency", SEND, seconds=40.0)
     arguments = ("--to", "all", "--value", "thing1=a", "--value", "name2=b")
     with shop.start(*arguments) as process:
         wait_for(lambda: shop.sim.calls(SEND) or slow.hits)
@@ -302,8 +302,8 @@ def test_a_second_signal_ends_at_once(shop: Shop) -> None:
         assert "once more ends at once" in process.stderr.readline()
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, log = process.communicate(timeout=30)
-        assert time.monotonic() - began < 5
+        _, log = process.communicate(timeout=60)
+        assert time.monotonic() - began < 15
     assert process.returncode == 130
     assert "Traceback" not in log
     shop.sim.clear_faults()
@@ -315,14 +315,13 @@ def test_a_second_signal_ends_at_once(shop: Shop) -> None:
 
 def test_interrupted_before_it_begins(shop: Shop) -> None:
     """A signal while the tags are looked up ends it too, with nothing sent and no journal to explain."""
-    shop.sim.fault("latency", "/cgi-bin/tags/get", seconds=8.0)
+    shop.sim.fault("latency", "/cgi-bin/tags/get", seconds=40.0)
     with shop.start("--to", "tag:vip", "--value", "thing1=a", "--value", "name2=b") as process:
-        wait_for(lambda: shop.sim.token_requests)
-        time.sleep(0.3)
+        wait_for(lambda: shop.sim.calls("/cgi-bin/tags/get"))
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, log = process.communicate(timeout=30)
-        assert time.monotonic() - began < 5
+        _, log = process.communicate(timeout=60)
+        assert time.monotonic() - began < 15
     assert process.returncode == 130
     assert "Traceback" not in log
     assert shop.sent == {}

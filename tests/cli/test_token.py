@@ -116,7 +116,7 @@ def test_refresh_asks_on_a_terminal(wxmp: Line, answer: str, code: int) -> None:
 def test_a_signal_lets_a_refresh_come_to_its_end(wxmp: Line, number: signal.Signals, code: int) -> None:
     """The old token is dead by then: the new one gets into the store, and the lease is free again."""
     before = json.loads(wxmp("token", "get", "--json").out)
-    wxmp.sim.fault("latency", STABLE, seconds=0.7)
+    wxmp.sim.fault("latency", STABLE, seconds=2.0)
     process = wxmp.start("token", "refresh", "--yes")
     wait_for(lambda: wxmp.sim.token_requests == 2)
     process.send_signal(number)

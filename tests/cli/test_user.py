@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.cli.line import Line, Terminal, finish, wait_for
+from wxmp._redact import Secret
 from wxmp.api.user import OpenidData, OpenidPage, UserInfo
 from wxmp.cli._console import Signals
 from wxmp.cli._export_file import PartFile, make_sheet
@@ -276,7 +277,7 @@ def wxmp_side(wxmp: Line) -> str:
 
 def test_a_terminal_gets_a_bar(wxmp: Line) -> None:
     """It moves, fits into 80 columns, and is gone at the end."""
-    wxmp.sim.fault("latency", DETAILS, seconds=0.3)
+    wxmp.sim.fault("latency", DETAILS, seconds=2.0, body_contains=openids(wxmp)[500])
     terminal = Terminal("user", "export", "all.csv", environment=wxmp.variables, folder=wxmp.folder)
     terminal.read_until("400/950")
     assert terminal.end() == 0
@@ -311,6 +312,12 @@ class ManyClient:
         return self
 
     async def __aexit__(self, *_: object) -> None: ...
+
+    def token_keeper(self) -> Self:
+        return self
+
+    async def get(self, *, patience: float) -> Secret:
+        return Secret("token")
 
 
 async def test_memory_is_flat(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import selectors
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -51,3 +53,18 @@ def now() -> float:
 def run(main: Coroutine[Any, Any, T], *, debug: bool = False) -> T:
     with asyncio.Runner(loop_factory=VirtualLoop, debug=debug) as runner:
         return runner.run(main)
+
+
+def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run a test in a loop whose clock jumps."""
+
+    async def story(*args: Any, **kwargs: Any) -> None:
+        await test(*args, **kwargs)
+
+    @functools.wraps(test)
+    def play(*args: Any, **kwargs: Any) -> None:
+        run(story(*args, **kwargs))
+
+    del play.__wrapped__  # pytest must not see a coroutine function, only its fixtures
+    play.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]
+    return play

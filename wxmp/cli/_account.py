@@ -21,7 +21,6 @@ from wxmp.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wxmp.events import EventHook
     from wxmp.retry import RetryPolicy
 
 __all__ = ["AccountOptions", "options_of"]
@@ -72,13 +71,22 @@ class AccountOptions:
             variables["WXMP_SECRET"] = getpass.getpass("AppSecret: ")
         return variables
 
-    def client(self, *, retry: RetryPolicy | None = None, on_event: EventHook | None = None) -> Client:
+    def client(self, *, retry: RetryPolicy | None = None) -> Client:
         """Make the client.
 
         Raises:
             ConfigError: An option or a variable is missing or cannot work.
         """
-        return Client.from_env(environ=self.environ(), retry=retry, on_event=on_event)
+        variables = self.environ()
+        secret = variables.get("WXMP_SECRET", "")
+        if secret != secret.strip():
+            raise ConfigError("WXMP_SECRET: there are blanks or a line break around the value", field="WXMP_SECRET")
+        try:
+            return Client.from_env(environ=variables, retry=retry)
+        except ConfigError as error:
+            if error.field != "base_url":  # the client's own name for it, which nobody here has written
+                raise
+            raise ConfigError(f"WXMP_ENDPOINT, or --endpoint: {error}", field="WXMP_ENDPOINT") from None
 
 
 def options_of(account: AccountOptions | None) -> AccountOptions:

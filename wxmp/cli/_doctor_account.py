@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from wxmp._beijing import BEIJING
 from wxmp._caller import Caller
 from wxmp._redact import Secret, fingerprint
 from wxmp._request import Credentials, WireRequest
@@ -21,6 +22,7 @@ from wxmp.api.server import ServerAPI
 from wxmp.cli._doctor_case import SkippedError
 from wxmp.cli._doctor_report import Finding
 from wxmp.cli._doctor_settings import CONSOLE
+from wxmp.cli._reach import first_token
 from wxmp.errors import (
     APIError,
     ConfigError,
@@ -58,8 +60,6 @@ LOW: Final = 0.1
 ROTATION: Final = 330.0
 #: A fleet with one store asks some fifteen times a day, and an old service without one a few hundred times.
 MANY_FETCHES: Final = 1000
-#: The platform's day ends at midnight there.
-BEIJING: Final = timezone(timedelta(hours=8))
 
 WHO: Final = (
     "Look for another system that has this AppID and AppSecret: an old server that still runs, another SDK, a test "
@@ -221,7 +221,7 @@ async def check_token(case: Case) -> list[Finding]:
     if stored is None:
         case.need("secret", "network")
     try:
-        case.token = await case.client.token()
+        case.token = await first_token(case.client)
     except APIError as error:
         if case.issued and stored is None:
             case.token = case.issued
@@ -234,21 +234,31 @@ async def check_token(case: Case) -> list[Finding]:
             case.token = case.issued
             return [Finding("ok", f"Taken from the platform, for the store does not answer ({error.store})")]
         raise SkippedError("needs “Token store”, which is not in order") from None
-    except (TransportError, ReplyError, ConfigError) as error:
+    except (TransportError, ReplyError) as error:
+        if case.issued and stored is None and _cooling(case):
+            case.token = case.issued
+            return [_still_waiting(case, error)]
+        return [_no_answer(error)]
+    except ConfigError as error:
         return [_no_answer(error)]
     case.hidden.add(case.token)
     status = case.client.token_status()
     return [_usable(case, status.seconds_left, "from the store" if stored is not None else "from the platform")]
 
 
-def _still_waiting(case: Case, error: APIError) -> Finding:
+def _cooling(case: Case) -> bool:
+    return case.record is not None and case.record.failure is not None
+
+
+def _still_waiting(case: Case, error: APIError | TransportError | ReplyError) -> Finding:
     """The platform has just said yes to us, and the fleet still remembers a no."""
     failure = case.record.failure if case.record is not None else None
     wait = f"{failure.cool_down:.0f} s" if failure is not None else "some seconds"
+    why = f"was refused with {error.errcode}" if isinstance(error, APIError) else "got no usable answer"
     return Finding(
         "warning",
-        f"the fleet does not ask for a token for another {wait}: its last try was refused with {error.errcode}",
-        "After a refusal all processes wait together. The platform says yes by now, see “AppSecret and IP list”.",
+        f"the fleet does not ask for a token for another {wait}: its last try {why}",
+        "After a failure all processes wait together. The platform says yes by now, see “AppSecret and IP list”.",
         "Wait: services recover by themselves. Whoever cannot wait runs wxmp token refresh, which forces one.",
     )
 

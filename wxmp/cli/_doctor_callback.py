@@ -27,9 +27,11 @@ from wxmp.cli._doctor_network import CONNECT, WINDOW, clock_of, connect
 from wxmp.cli._doctor_report import Finding
 from wxmp.cli._doctor_settings import CONSOLE
 from wxmp.errors import ConfigError, DecryptError, ReplyError, TimedOutError, TransportError
-from wxmp.webhook.crypto import MessageCipher, sign
+from wxmp.webhook.crypto import MessageCipher, check_key, check_token, sign
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wxmp.cli._doctor_case import Case
 
 __all__ = ["OPENID", "check_callback", "check_push", "check_signature"]
@@ -46,6 +48,14 @@ _REDIRECTS: Final = range(300, 400)
 _FINE: Final = range(200, 300)
 _REFUSALS: Final = (400, 401, 403)
 _SERVER_ERROR: Final = 500
+#: What OpenSSL says of a certificate, and what that means.
+CERTIFICATES: Final = (
+    ("expired", "The certificate has expired: its renewal does not work, or the server still has the old one loaded."),
+    ("not yet valid", "The certificate is not valid yet: the clock of this machine is wrong, or it is brand new."),
+    ("self.signed", "The certificate is self-signed, or of a CA of your own."),
+    ("local issuer", "The server leaves out the certificate between its own and the CA, or no public CA made it."),
+    ("mismatch", "The certificate is for another name, often that of the first site on this server."),
+)
 SERVER_CONFIG: Final = f"{CONSOLE} → 服务器配置"
 
 
@@ -93,14 +103,22 @@ async def check_callback(case: Case) -> list[Finding]:
     if trouble is not None:
         cause, remedy = trouble.cause, trouble.remedy
         if "certificate" in trouble.found:
-            cause = (
-                "The certificate is self-signed, expired, for another name, or sent without the one between it and the "
-                "CA. The platform refuses such a server as well."
+            cause = f"{_certificate_cause(trouble.found)} Whoever checks certificates refuses such a server."
+            remedy = (
+                f"Install a certificate of a public CA with its full chain (fullchain.pem). To see what is sent: "
+                f"openssl s_client -connect {host}:{port} -servername {host}"
             )
-            remedy = "Install the full chain (fullchain.pem) of a public CA; try openssl s_client -connect HOST:443."
         return [Finding("error", f"the callback URL cannot be reached: {trouble.found}", cause, remedy), *findings]
     findings.insert(0, Finding("ok", f"{parts.scheme}://{host}:{port} answers: {timings}"))
     return findings
+
+
+def _certificate_cause(found: str) -> str:
+    """Say what OpenSSL's words mean for whoever installs certificates."""
+    for sign_of, cause in CERTIFICATES:
+        if re.search(sign_of, found):
+            return cause
+    return "The certificate is for another name, expired, or of no CA that this machine knows."
 
 
 def _reachable_from_outside(host: str, port: int) -> list[Finding]:
@@ -138,8 +156,7 @@ async def check_signature(case: Case) -> list[Finding]:
     token = case.callback_token
     if not token:
         raise SkippedError("WXMP_CALLBACK_TOKEN is not set")
-    if case.failed("settings"):
-        raise SkippedError("needs “Settings”, which is not in order")
+    _usable(check_token, token, "WXMP_CALLBACK_TOKEN")
     echo = f"wxmpdoctor{secrets.randbelow(10**9):09d}"
     right = await _verify(case, token, echo)
     findings = [_judge_echo(case, right, echo)]
@@ -162,6 +179,18 @@ async def check_signature(case: Case) -> list[Finding]:
     return findings
 
 
+def _usable(check: Callable[[str], object], value: str, name: str) -> None:
+    """See that a setting has the form of what it should be.
+
+    Raises:
+        SkippedError: It has not.
+    """
+    try:
+        check(value)
+    except ConfigError:
+        raise SkippedError(f"{name} cannot be used, see “Settings”") from None
+
+
 async def _verify(case: Case, token: str, echo: str) -> _Answer:
     timestamp, nonce = _moment(case), secrets.token_hex(8)
     signature = sign(token.encode(), timestamp.encode(), nonce.encode()).decode()
@@ -169,7 +198,7 @@ async def _verify(case: Case, token: str, echo: str) -> _Answer:
 
 
 def _judge_echo(case: Case, answer: _Answer, echo: str) -> Finding:
-    trouble = _transport_trouble(case, answer)
+    trouble = _transport_trouble(case, answer, "GET")
     if trouble is not None:
         return trouble
     body = answer.body
@@ -221,12 +250,21 @@ def _differs(body: bytes, echo: str) -> str:
     return f"{len(body)} bytes of something else"
 
 
-def _transport_trouble(case: Case, answer: _Answer) -> Finding | None:
+def _transport_trouble(case: Case, answer: _Answer, method: Literal["GET", "POST"]) -> Finding | None:
     if answer.reply is None:
+        if answer.late and method == "GET":
+            return Finding(
+                "error",
+                f"the server does not answer the verification within {PATIENCE:g} s",
+                "It takes the connection, and then nothing comes: all its workers are busy or blocked, or the proxy in "
+                "front of it cannot reach the application.",
+                "Ask it on its own machine: curl -v http://127.0.0.1:PORT/path. A verification needs no database: look "
+                "for blocking code (time.sleep, requests, a slow query) in handlers and middleware.",
+            )
         if answer.late:
             return Finding(
                 "error",
-                f"the server does not answer within {PATIENCE:g} s",
+                f"the server does not answer a push within {PATIENCE:g} s",
                 "The platform gives up after 5 s and sends the push again, three times in all; then the user sees "
                 "“该公众号提供的服务出现故障”.",
                 "Answer “success” first and work later. wxmp.webhook answers in time by itself: look for blocking code "
@@ -240,11 +278,14 @@ def _transport_trouble(case: Case, answer: _Answer) -> Finding | None:
         )
     if answer.status in _REDIRECTS:
         there = answer.reply.headers.get("location", "")
+        remedy = f"Enter the final address under {SERVER_CONFIG}. If it leads to a login page, let this path through."
+        if urlsplit(case.callback).path.rstrip("/") == _path(there).rstrip("/"):
+            remedy += " If only a “/” is added: in Starlette and FastAPI use a raw Route, not a Mount."
         return Finding(
             "error",
             f"the server redirects (HTTP {answer.status}{f' to {_place(there)}' if there else ''})",
             "The platform does not follow redirects: not from http to https, not to a path with “/” at its end.",
-            f"Enter the final address under {SERVER_CONFIG}. In Starlette and FastAPI use a raw Route, not a Mount.",
+            remedy,
         )
     return None
 
@@ -255,6 +296,13 @@ def _place(url: str) -> str:
     except ValueError:
         return "what is no address"
     return f"{parts.scheme}://{parts.hostname}{parts.path}"[:100] if parts.scheme else parts.path[:100]
+
+
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
 
 
 def _bad_status(answer: _Answer) -> Finding:
@@ -283,8 +331,10 @@ async def check_push(case: Case) -> list[Finding]:
         raise SkippedError("--no-push leaves it out")
     case.need("signature")
     sealed = bool(case.aes_key)
+    if sealed:
+        _usable(check_key, case.aes_key, "WXMP_ENCODING_AES_KEY")
     answer = await _push(case, "sealed" if sealed else "plain")
-    trouble = _transport_trouble(case, answer)
+    trouble = _transport_trouble(case, answer, "POST")
     if trouble is not None:
         return [trouble]
     if answer.status in _FINE:

@@ -13,12 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
+from wxmp._hosts import is_loopback
 from wxmp.cli._doctor_report import CHECKS, Check
 from wxmp.client import Client
 from wxmp.config import PRODUCTION
 from wxmp.tokens.store import TokenRecord
 
-__all__ = ["Case", "SkippedError", "is_local", "is_private", "passwords", "resolve"]
+__all__ = ["Case", "SkippedError", "is_private", "passwords", "resolve"]
 
 Address = tuple[Any, Any, Any, Any, Any]
 
@@ -127,7 +128,7 @@ class Case:
     def simulated(self) -> bool:
         """Whether the platform is a simulator on this machine."""
         try:
-            return is_local(urlsplit(self.endpoint).hostname or "")
+            return is_loopback(urlsplit(self.endpoint).hostname or "")
         except ValueError:
             return False
 
@@ -166,14 +167,6 @@ def passwords(address: str) -> set[str]:
     except ValueError:
         return {address}
     return {text for value in found for text in (value, unquote(value)) if text}
-
-
-def is_local(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def is_private(host: str) -> bool:

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 from wxmp._request import WireRequest
 from wxmp._transport import Transport
-from wxmp.cli._doctor_case import SkippedError, is_local, resolve
+from wxmp.cli._doctor_case import SkippedError, resolve
 from wxmp.cli._doctor_report import Finding
+from wxmp.cli._reach import set_proxies
 from wxmp.errors import ConfigError, ReplyError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
     from wxmp.cli._doctor_case import Case
 
@@ -38,7 +39,6 @@ WINDOW: Final = 300.0
 
 #: Needs a token, and is called without one: the platform answers 41001 and counts it for nobody.
 NO_TOKEN: Final = "/cgi-bin/get_api_domain_ip"  # noqa: S105 - a path
-_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _SERVER_ERROR: Final = 500
 HOUR: Final = 3600.0
 
@@ -57,11 +57,11 @@ async def check_network(case: Case) -> list[Finding]:
         raise SkippedError("WXMP_ENDPOINT is no address") from None
     if parts.scheme not in ("http", "https") or not host:
         raise SkippedError("WXMP_ENDPOINT is no address")
-    findings = [] if is_local(host) else list(_proxies(case.variables))
-    proxied = bool(findings)
+    proxies = set_proxies(case.endpoint, case.variables)
+    findings = [_unused(proxies)] if proxies else []
     trouble, timings = await connect(host, port or (443 if parts.scheme == "https" else 80), parts.scheme)
     if trouble is not None:
-        if proxied:
+        if proxies:
             trouble = Finding(
                 trouble.status,
                 trouble.found,
@@ -72,17 +72,15 @@ async def check_network(case: Case) -> list[Finding]:
     return [*await _ask(case, host, timings), *findings]
 
 
-def _proxies(variables: Mapping[str, str]) -> Iterator[Finding]:
-    found = [name for name in _PROXIES if variables.get(name) or variables.get(name.lower())]
-    if found:
-        yield Finding(
-            "warning",
-            f"{', '.join(found)} is set",
-            "wxmp does not read proxy variables: tokens go straight to the platform, and so does this look.",
-            "If this network needs the proxy, give the client one: "
-            "Client(..., http_client=httpx.AsyncClient(proxy=...)). The platform then sees the proxy's "
-            "address: that one belongs into the IP list.",
-        )
+def _unused(proxies: Sequence[str]) -> Finding:
+    return Finding(
+        "warning",
+        f"{' and '.join(proxies)} is set",
+        "wxmp does not read proxy variables: tokens go straight to the platform, and so does this look.",
+        "If this network needs the proxy, give the client one: "
+        "Client(..., http_client=httpx.AsyncClient(proxy=...)). The platform then sees the proxy's "
+        "address: that one belongs into the IP list. The commands of wxmp take none.",
+    )
 
 
 async def connect(host: str, port: int, scheme: str) -> tuple[Finding | None, str]:
@@ -123,7 +121,7 @@ async def connect(host: str, port: int, scheme: str) -> tuple[Finding | None, st
                 Finding(
                     "error",
                     f"{where} does not speak TLS: {error.reason or 'no handshake'}",
-                    "Another kind of server answers there, or something on the way breaks TLS open.",
+                    "A server without TLS answers there (plain http), or something on the way breaks TLS open.",
                     "Check the address and its port (https is 443), and who else listens there.",
                 ),
                 "",

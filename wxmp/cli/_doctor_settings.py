@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from wxmp.cli._doctor_case import is_local
+from wxmp._hosts import is_loopback
 from wxmp.cli._doctor_report import Finding
 from wxmp.client import Client
 from wxmp.errors import ConfigError
@@ -31,6 +31,8 @@ _APPID: Final = re.compile(r"wx[0-9a-f]{16}")
 #: Signs that a tool has left around a value.
 QUOTES: Final = "\"'"
 _SECRET: Final = re.compile(r"[0-9a-fA-F]{32}")
+#: What the names of the callback's variables begin with.
+CALLBACK: Final = ("WXMP_CALLBACK_", "WXMP_ENCODING_")
 #: What this package reads.
 KNOWN: Final = frozenset(
     {
@@ -46,7 +48,9 @@ KNOWN: Final = frozenset(
 
 async def check_settings(case: Case) -> list[Finding]:
     """Look at the variables; make the client that the other checks use."""
-    findings = [*_forms(case), *_appid(case), *_secret(case), *_endpoint(case), *_callback(case)]
+    findings = [*_forms(case), *_appid(case), *_secret(case), *_endpoint(case)]
+    # What is wrong with the callback keeps no client from being made, and nothing else from being looked at.
+    callback = [*_forms(case, of_callback=True), *_callback(case)]
     if not any(finding.status == "error" for finding in findings):
         try:
             case.client = Client.from_env(environ=case.variables)
@@ -63,6 +67,7 @@ async def check_settings(case: Case) -> list[Finding]:
             )
     else:
         findings += _store_form(case)
+    findings += callback
     if not any(finding.status == "error" for finding in findings):
         source = "WXMP_SECRET" if case.variables.get("WXMP_SECRET") else "WXMP_SECRET_FILE"
         if not case.variables.get(source):
@@ -79,18 +84,23 @@ def _place(case: Case) -> str:
     return case.store_url if case.store_kind in ("file", "control") else "memory"
 
 
-def _forms(case: Case) -> Iterator[Finding]:
-    """What is wrong with a variable, whatever it is for."""
+def _forms(case: Case, *, of_callback: bool = False) -> Iterator[Finding]:
+    """What is wrong with a variable, whatever it says: those of the callback, or all others."""
     for name, value in sorted(case.variables.items()):
         if not name.startswith("WXMP_") or not value or name.endswith(("_PRIVATE_KEY", "_PUBLIC_KEY")):
+            continue
+        if name.startswith(CALLBACK) is not of_callback:
             continue
         if value != value.strip() or value[0] in QUOTES or value[-1] in QUOTES:
             yield Finding(
                 "error",
-                f"{name} has quotation marks or blanks around its value",
-                "Some tools that read a .env file (docker --env-file, systemd) keep them as part of the value.",
-                f"Write {name}=value, without quotation marks and without a blank at the end.",
+                f"{name} has quotation marks, blanks or a line break around its value",
+                "Some tools that read a .env file (docker --env-file, systemd) keep them as part of the value; a "
+                "secret that comes from a file often ends in a line break.",
+                f"Write {name}=value, with nothing before and behind the value.",
             )
+    if of_callback:
+        return
     for name in sorted(set(case.variables) - KNOWN):
         if not name.upper().startswith("WXMP_"):
             continue
@@ -178,6 +188,7 @@ def _secret(case: Case) -> Iterator[Finding]:
                 "Whoever has the AppSecret is the account.",
                 f"chmod 600 {path}",
             )
+    value = value.strip(f"{QUOTES} \t\r\n")  # what stands around it is told already
     if len(value) != 32 or (not case.simulated and not _SECRET.fullmatch(value)):
         yield Finding(
             "warning",
@@ -200,7 +211,7 @@ def _endpoint(case: Case) -> Iterator[Finding]:
             "Nothing can be sent to it.",
             "Unset it for production, or take the address that wxmp sim prints.",
         )
-    elif parts.scheme == "http" and not is_local(host):
+    elif parts.scheme == "http" and not is_loopback(host):
         yield Finding(
             "error",
             f"WXMP_ENDPOINT goes to {host} without TLS",

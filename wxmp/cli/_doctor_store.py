@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from wxmp.cli._doctor_case import SkippedError, is_local
+from wxmp._hosts import is_loopback
+from wxmp.cli._doctor_case import SkippedError
 from wxmp.cli._doctor_network import connect
 from wxmp.cli._doctor_report import Finding
 from wxmp.errors import ConfigError, TokenStoreError
@@ -287,7 +288,7 @@ async def _interview(url: str) -> tuple[Mapping[str, Any], float | None, float]:
 def _password_on_the_way(case: Case) -> Iterator[Finding]:
     parts = urlsplit(case.store_url)
     host = parts.hostname or "localhost"
-    if parts.scheme != "redis" or is_local(host):
+    if parts.scheme != "redis" or is_loopback(host):
         return
     secret = bool(parts.password) or any("password" in name for name, _ in parse_qsl(parts.query))
     what = "its password and the token cross" if secret else "the token crosses"

@@ -386,6 +386,8 @@ def add_entry(path: Path, entry: str) -> None:
     """
     import tomllib
 
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"append: {path} is no file", field="append")  # a device has no end
     try:
         before = path.read_text(encoding="utf-8")
         tomllib.loads(f"{before}\n{entry}")

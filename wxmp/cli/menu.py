@@ -42,8 +42,10 @@ from wxmp.cli._menu_file import (
     show_rule,
     write_menus,
 )
+from wxmp.cli._reach import in_reach
 from wxmp.client import Client
 from wxmp.errors import ArgumentError, ConfigError, NotAuthorizedError, WxmpError
+from wxmp.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,6 +59,8 @@ __all__ = ["app", "compare", "pull", "push"]
 #: Domains that all conditional menus together may link to (65316).
 DOMAINS: Final = 3
 STDOUT: Final = "-"
+#: For what only looks: a person waits. A push is not given up in the middle so soon.
+SOON: Final = RetryPolicy(total_time=5.0)
 
 app: App = App(name="menu", help="Menus as YAML files (自定义菜单): pull, push, diff.")
 
@@ -122,7 +126,7 @@ def pull(
         written = read_file(target) if target is not None and target.exists() and not force else None
 
         async def main(_signals: Signals) -> tuple[Found, str, bool]:
-            async with options_of(account).client() as client:
+            async with in_reach(options_of(account).client(retry=SOON)) as client:
                 # One that cannot be resolved any more cannot be the same either.
                 found = await look(client, bool(written and asks_for_tags(written)))
                 same = False
@@ -168,7 +172,7 @@ def compare(file: Path, /, *, account: AccountOptions | None = None, as_json: An
         written = read_file(file)
 
         async def main(_signals: Signals) -> tuple[str, Found]:
-            async with options_of(account).client() as client:
+            async with in_reach(options_of(account).client(retry=SOON)) as client:
                 found = await look(client, asks_for_tags(written))
                 wanted = resolve(written, found)
                 return diff(found.text, document(wanted, found.tags), ("platform", file.name)), found
@@ -303,7 +307,7 @@ async def carry_out(
     client: Client, written: WrittenMenus, outcome: Outcome, signals: Signals, *, yes: bool, quiet: bool
 ) -> None:
     """Look, show, ask, and make the calls one after the other."""
-    async with client:
+    async with in_reach(client):
         found = await look(client, asks_for_tags(written))
         wanted = resolve(written, found)
         text = document(wanted, found.tags)
@@ -568,6 +572,9 @@ def write_file(path: Path, text: str) -> None:
     """
     # Where the name is a link, the file behind it is meant.
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        # In its place a device would become a file, for everybody on this machine.
+        raise ConfigError(f"file: {path} is no file; name one, or - for standard output", field="file")
     temporary = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         try:

@@ -32,7 +32,9 @@ from wxmp.cli._console import (
     tell,
 )
 from wxmp.cli._progress import FRAME, LINE, ProgressBar, show_again
+from wxmp.cli._reach import in_reach, in_words
 from wxmp.cli._send_rows import Letter, RowFinder, count_lines, read_columns, read_openids, read_values
+from wxmp.cli._tag import find_tag
 from wxmp.errors import ConfigError, WxmpError
 
 if TYPE_CHECKING:
@@ -66,6 +68,11 @@ class Order:
     journal: Path | None
     pace: Pace
     dry_run: bool
+
+    @property
+    def asks(self) -> bool:
+        """Whether the platform is asked for anything; a dry run of a file needs nobody."""
+        return not self.dry_run or self.to == "all" or (self.to or "").startswith("tag:")
 
 
 @attrs.define
@@ -257,7 +264,7 @@ async def carry_out(order: Order, client: Client) -> Report:
     with ExitStack() as stack:
         stopper = stack.enter_context(Stopper())
         try:
-            async with client:
+            async with in_reach(client) if order.asks else client:
                 recipients, total = await find_recipients(client, order)
                 build = make_build(order, stack)
                 async with open_journal(order) as journal:
@@ -271,7 +278,7 @@ async def carry_out(order: Order, client: Client) -> Report:
                         dry_run=order.dry_run,
                     )
                     stopper.run = run
-                    await follow(run, report, total)
+                    await follow(run, report, total, client)
                     if isinstance(journal, Journal):
                         counts = await journal.counts(RunKey(client.appid, order.name))
                         report.total = {
@@ -290,16 +297,17 @@ async def carry_out(order: Order, client: Client) -> Report:
     return report
 
 
-async def follow(run: Run, report: Report, total: int | None) -> None:
+async def follow(run: Run, report: Report, total: int | None, client: Client) -> None:
     """Take the results in, and show how far it is."""
     display = make_display(report.order, total)
     shower = asyncio.create_task(show_again(display.every, lambda: display.update(run.progress)))
     try:
-        async with run:
-            async for result in run:
-                if result.outcome is Outcome.REFUSED:
-                    report.refusals[result.errcode] = report.refusals.get(result.errcode, 0) + 1
-                    report.words[result.errcode] = result.errmsg
+        with in_words(client):
+            async with run:
+                async for result in run:
+                    if result.outcome is Outcome.REFUSED:
+                        report.refusals[result.errcode] = report.refusals.get(result.errcode, 0) + 1
+                        report.words[result.errcode] = result.errmsg
     except WxmpError as error:
         report.error, report.status = error, "stopped"
     finally:
@@ -326,15 +334,8 @@ async def find_recipients(client: Client, order: Order) -> tuple[Recipients, int
     if kind != "tag":
         path = Path(order.to)
         return read_openids(path, order.encoding), count_lines(path)
-    tags = await client.tag.list()
-    for tag in tags:
-        if tag.name == wanted:
-            return client.tag.iter_members(tag.tag_id), tag.count
-    for tag in tags:
-        if str(tag.tag_id) == wanted:
-            return client.tag.iter_members(tag.tag_id), tag.count
-    names = ", ".join(tag.name for tag in tags)
-    raise ConfigError(f"to: the account has no tag {wanted!r}; it has {names or 'none'}", field="to")
+    tag = await find_tag(client, wanted, option="to")
+    return client.tag.iter_members(tag.tag_id), tag.count
 
 
 def make_build(order: Order, stack: ExitStack) -> Callable[[Recipient], TemplateMessage | None]:

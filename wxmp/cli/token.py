@@ -18,6 +18,7 @@ from wxmp.cli._console import (
     set_up_logging,
     tell,
 )
+from wxmp.cli._reach import first_token, in_words, knocking
 from wxmp.errcodes import lookup
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def get(*, account: AccountOptions | None = None, as_json: Annotated[bool, _JSON
     async def main(signals: Signals) -> tuple[str, TokenStatus]:
         async with options_of(account).client() as client:
             # A token that was issued and never stored would be lost for everybody.
-            with signals.finishing():
-                token = await client.token()
+            with signals.finishing(), in_words(client):
+                token = await first_token(client)
             return token, client.token_status()
 
     with ending(as_json=as_json):
@@ -133,7 +134,7 @@ def refresh(
     async def replace(client: Client, signals: Signals) -> TokenStatus:
         async with client:
             # Cut in two, the old token would be dead and the new one in nobody's hands.
-            with signals.finishing():
+            with signals.finishing(), in_words(client), knocking():
                 await client.refresh_token()
                 known = client.token_status()
                 tell(f"Replaced: generation {known.generation}, good for {spoken(known.seconds_left)}.")

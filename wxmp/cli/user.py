@@ -29,6 +29,8 @@ from wxmp.cli._console import (
 )
 from wxmp.cli._export_file import Format, PartFile, Sheet, Stream, make_sheet
 from wxmp.cli._progress import FRAME, LINE, ProgressBar, show_again
+from wxmp.cli._reach import in_reach
+from wxmp.cli._tag import find_tag
 from wxmp.errors import ConfigError, RateLimitError, WxmpError
 
 if TYPE_CHECKING:
@@ -271,7 +273,7 @@ class Job:
             WxmpError: It stopped; what was written so far is whole.
         """
         display = make_display(target.mark.users)
-        async with client:
+        async with in_reach(client):
             shower = asyncio.create_task(
                 show_again(display.every, lambda: display.update(target.mark.users, self.total))
             )
@@ -309,10 +311,11 @@ class Job:
                 return found
 
             return walk_pages(page, LIST, next_openid=cursor)
-        number, self.total = await find_tag(client, self.tag)
+        tag = await find_tag(client, self.tag, option="tag")
+        self.total = tag.count
 
         async def tagged(after: str) -> TagMemberPage:
-            return await client.tag.list_members(number, next_openid=after)
+            return await client.tag.list_members(tag.tag_id, next_openid=after)
 
         return walk_pages(tagged, LIST_MEMBERS, next_openid=cursor)
 
@@ -331,23 +334,6 @@ class Job:
                 await asyncio.gather(*asked, return_exceptions=True)
         # Without a pause in between: what is written and how far it goes always belong together.
         target.write(self.sheet.lines(users), len(users), openids[-1])
-
-
-async def find_tag(client: Client, wanted: str) -> tuple[int, int]:
-    """Return the number of a tag and how many carry it.
-
-    Raises:
-        ConfigError: There is no such tag.
-    """
-    tags = await client.tag.list()
-    for tag in tags:
-        if tag.name == wanted:
-            return tag.tag_id, tag.count
-    for tag in tags:
-        if str(tag.tag_id) == wanted:
-            return tag.tag_id, tag.count
-    names = ", ".join(tag.name for tag in tags)
-    raise ConfigError(f"tag: the account has no tag {wanted!r}; it has {names or 'none'}", field="tag")
 
 
 # ---- how far it is
@@ -379,6 +365,8 @@ class Lines:
 
     def update(self, users: int, total: int) -> None:
         """Write a line."""
+        if not total:
+            return  # nothing is known yet
         seconds = time.monotonic() - self._started
         rate = (users - self._earlier) / seconds if seconds > 0 else 0.0
         left = f", {(total - users) / rate:.0f} s left" if rate and total > users else ""

@@ -20,6 +20,7 @@ from wxmp.errors import (
     APIError,
     DeadTokenError,
     RateLimitError,
+    ReplyError,
     TimedOutError,
     TokenStoreUnavailable,
     TransportError,
@@ -271,13 +272,16 @@ class Flight:
     def _cooling(self, failure: FailureState) -> WxmpError:
         """The error that somebody of the fleet met, told again."""
         last = self._state.last_error
-        if isinstance(last, APIError) and last.errcode == failure.code:
+        if isinstance(last, APIError | TransportError | ReplyError) and code_of(last) == failure.code:
             error: WxmpError = last  # this process met it itself and knows the message
+            if isinstance(error, TransportError | ReplyError):
+                error = error.fresh()
+                error.maybe_acted = False  # nobody was asked this time
         elif failure.code:
             error = api_error(failure.code, endpoint=self._plan.endpoint, token_request=True)
         else:
             error = TimedOutError(
-                "the last token request failed and the next one is not due yet",
+                f"the last token request got no usable answer, the next one is due in {failure.cool_down:.0f} s",
                 endpoint=self._plan.endpoint,
                 maybe_acted=False,
             )
@@ -381,7 +385,9 @@ class Flight:
             async with asyncio.timeout(self._policy.request_timeout):
                 grant = await self._plan.fetch(force=force)
         except TimeoutError:
-            raise TimedOutError("the token request took too long", endpoint=self._plan.endpoint) from None
+            raise TimedOutError(
+                f"no answer within {self._policy.request_timeout:g} s", endpoint=self._plan.endpoint
+            ) from None
         except WxmpError:
             raise
         except Exception as error:  # noqa: BLE001 - an HTTP client of the user's, the callable with the AppSecret

@@ -155,8 +155,12 @@ class TokenKeeper:
         self._flight()
         return copy.value
 
-    async def get(self) -> Secret:
+    async def get(self, *, patience: float | None = None) -> Secret:
         """Return a usable token; wait for a refresh if there is none.
+
+        Args:
+            patience: Seconds for which failed requests are repeated; ``wait_timeout`` if absent. For somebody who waits
+                in front of a screen: the reason is then told soon. A refresh that is under way is waited for in full.
 
         Raises:
             APIError: The platform refuses to issue one; at once when a person has to act.
@@ -165,6 +169,7 @@ class TokenKeeper:
             TokenStoreUnavailable: The store cannot be reached, and the policy forbids fetching without it.
         """
         deadline = self._clock() + self._policy.wait_timeout
+        last_try = deadline if patience is None else min(self._clock() + patience, deadline)
         while True:
             value = self.peek()
             if value is not None:
@@ -177,7 +182,7 @@ class TokenKeeper:
             # A permanent refusal is raised at once. What passes by itself is waited for: a call that only needs a
             # second of patience should not fail.
             pause = max(self._state.quiet_until - self._clock(), POLL_FIRST)
-            if _is_final(error) or self._clock() + pause >= deadline:
+            if _is_final(error) or self._clock() + pause >= last_try:
                 _raise_again(error)
             await self._sleep(pause)
 
