@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import io
 import json
 import logging
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 import pytest
 
 import wxmp
-from wxmp import Client, RetryPolicy
+from tests.integrations.platform import Account
+from wxmp import BusyError, Client, RetryPolicy
 from wxmp._log import PREFIX, log_fields
 from wxmp.events import TokenEventName
 from wxmp.simulator import Simulator
+from wxmp.webhook import TextMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +36,7 @@ MODULES: Final = [
     for path in sorted(ROOT.rglob("*.py"))
     if path.relative_to(ROOT).parts[0] not in APART
 ]
+PING: Final = "/cgi-bin/get_api_domain_ip"
 FIELDS: Final = [name for name in inspect.signature(log_fields).parameters if name != "event"]
 
 
@@ -106,6 +111,62 @@ def test_fields_that_are_not_known_are_left_out() -> None:
     }
 
 
+async def test_a_day_without_trouble_writes_nothing_above_info(caplog: pytest.LogCaptureFixture) -> None:
+    """Calls, tokens, a token that had to be replaced, a push: none of it is a warning."""
+    account = Account()
+    hook = account.hook()
+
+    @hook.on(TextMessage)
+    async def echo(message: TextMessage) -> str:
+        return message.content
+
+    with caplog.at_level(logging.DEBUG, "wxmp"), Simulator(seed=1) as simulator:
+        ours = simulator.account
+        async with hook, Client(ours.appid, ours.secret, base_url=simulator.url) as client:
+            await client.request("GET", PING)
+            simulator.kill_token("stable")
+            await client.request("GET", PING)
+            push = account.say("hello")
+            await hook.answer("POST", push.query.encode(), push.body)
+    records = [record for record in caplog.records if not record.name.startswith("wxmp.simulator")]
+    assert {"token_refreshed", "http_answered"} <= {vars(record)["wxmp_event"] for record in records}
+    assert max(record.levelno for record in records) == logging.INFO
+
+
+async def test_a_storm_of_failures_writes_no_tracebacks(caplog: pytest.LogCaptureFixture) -> None:
+    """However many calls fail, each repetition is one line, and nothing else is written of them."""
+    with caplog.at_level(logging.INFO, "wxmp"), Simulator(seed=1) as simulator:
+        ours = simulator.account
+        simulator.fault("errcode", PING, errcode=-1)
+        retry = RetryPolicy(attempts=2, initial_wait=0.001, max_wait=0.002)
+        async with Client(ours.appid, ours.secret, base_url=simulator.url, retry=retry) as client:
+            calls = (client.request("GET", PING, repeatable=True) for _ in range(50))
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(outcome, BusyError) for outcome in outcomes)
+    records = [record for record in caplog.records if not record.name.startswith("wxmp.simulator")]
+    found = Counter(vars(record)["wxmp_event"] for record in records)
+    assert found == {"token_refreshed": 1, "call_retried": 50}
+    assert not any(record.exc_info for record in records)
+
+
+async def test_what_serves_one_account_names_it(caplog: pytest.LogCaptureFixture) -> None:
+    """A process may serve several accounts: the line of a handler that failed says whose push it was."""
+    account = Account()
+    hook = account.hook()
+
+    @hook.on(TextMessage)
+    async def fail(message: TextMessage) -> str:
+        raise LookupError
+
+    async with hook:
+        push = account.say("hello")
+        await hook.answer("POST", push.query.encode(), push.body)
+    (record,) = (record for record in caplog.records if vars(record).get("wxmp_event") == "handler_failed")
+    assert vars(record)["wxmp_appid"] == account.appid
+    assert record.name == "wxmp.webhook"
+    assert record.module == "delivery"
+
+
 async def test_the_formatter_of_the_page_shows_them() -> None:
     """The JSON formatter of the page makes one line of each record, with the fields of a retry and of a token."""
     code = PAGE.partition("As JSON")[2].partition("```python\n")[2].partition("```")[0]
@@ -117,7 +178,7 @@ async def test_the_formatter_of_the_page_shows_them() -> None:
     logger, level = logging.getLogger("wxmp"), logging.getLogger("wxmp").level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    path = "/cgi-bin/get_api_domain_ip"
+    path = PING
     try:
         with Simulator(seed=1) as simulator:
             account = simulator.account

@@ -23,6 +23,7 @@ PUBLIC = [
     "ArgumentError",
     "BadStatusError",
     "BroadcastFinished",
+    "BroadcastStarted",
     "BusyError",
     "CallAnswered",
     "CallFinished",

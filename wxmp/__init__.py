@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from wxmp.events import (
         BroadcastFinished,
+        BroadcastStarted,
         CallAnswered,
         CallFinished,
         CallRetried,
@@ -67,6 +68,7 @@ __all__ = [
     "ArgumentError",
     "BadStatusError",
     "BroadcastFinished",
+    "BroadcastStarted",
     "BusyError",
     "CallAnswered",
     "CallFinished",
@@ -123,6 +125,7 @@ _HOMES = {
     "wxmp.config": ("PRODUCTION", "Platform", "TokenPolicy"),
     "wxmp.events": (
         "BroadcastFinished",
+        "BroadcastStarted",
         "CallAnswered",
         "CallFinished",
         "CallRetried",

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["PREFIX", "log_fields"]
+import logging
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+__all__ = ["PREFIX", "AccountLogger", "LineLogger", "log_fields"]
 
 #: What every name begins with, so that none collides with those of ``logging`` or of the application.
 PREFIX = "wxmp_"
@@ -84,3 +90,25 @@ def log_fields(
         "kind": kind,
     }
     return {PREFIX + name: value for name, value in named.items() if value is not None and value != ""}
+
+
+class AccountLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger for what serves one account and is not told which: its records name the account all the same.
+
+    Args:
+        logger: Who writes.
+        appid: The account.
+        mchid: The merchant (商户号).
+    """
+
+    def __init__(self, logger: logging.Logger, *, appid: str = "", mchid: str = "") -> None:
+        account = {"appid": appid, "mchid": mchid}
+        super().__init__(logger, {PREFIX + name: value for name, value in account.items() if value})
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Put the account's fields to those of the line."""
+        kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
+        return msg, kwargs
+
+
+LineLogger: TypeAlias = "logging.Logger | AccountLogger"

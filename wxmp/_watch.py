@@ -7,7 +7,7 @@ import itertools
 import time
 from contextlib import suppress
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypedDict
 from urllib.parse import urlsplit
 
 from wxmp.errors import APIError, BadStatusError, PayAPIError
@@ -33,6 +33,30 @@ __all__ = ["AnswerWatch", "CallWatch", "CallWatcher", "PushWatch", "current_call
 LONGEST_NAME: Final = 200
 
 _NUMBERS: Final = itertools.count(1)
+
+
+class _Account(TypedDict):
+    """Whose it is; in every event."""
+
+    appid: str
+    mchid: str
+    service: Service
+
+
+class _Call(_Account):
+    """The head of all events of one call."""
+
+    call: int
+    endpoint: str
+
+
+class _Push(_Account):
+    """The head of all events of one push."""
+
+    push: int
+    kind: str
+
+
 _CURRENT: Final[ContextVar[CallWatch | None]] = ContextVar("wxmp_call", default=None)
 
 
@@ -70,20 +94,24 @@ class CallWatcher:
             parts = urlsplit(origin)
             port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
             place = self._places[origin] = (parts.hostname or "", port)
-        return CallWatch(self, endpoint, *place)
+        return CallWatch(self, endpoint, place)
 
 
 class CallWatch:
     """One call, from ``with`` to its end."""
 
-    __slots__ = ("_by", "_endpoint", "_host", "_mark", "_number", "_port", "_started", "attempts", "waited")
+    __slots__ = ("_head", "_hook", "_mark", "_place", "_started", "attempts", "waited")
 
-    def __init__(self, by: CallWatcher, endpoint: str, host: str, port: int | None) -> None:
-        self._by = by
-        self._endpoint = endpoint
-        self._host = host
-        self._port = port
-        self._number = next(_NUMBERS)
+    def __init__(self, by: CallWatcher, endpoint: str, place: tuple[str, int | None]) -> None:
+        self._hook = by.hook
+        self._head: _Call = {
+            "appid": by.appid,
+            "mchid": by.mchid,
+            "service": by.service,
+            "call": next(_NUMBERS),
+            "endpoint": endpoint,
+        }
+        self._place = place
         self._started = 0.0
         self._mark: Token[CallWatch | None] | None = None
         #: HTTP requests so far.
@@ -92,19 +120,9 @@ class CallWatch:
         self.waited: float = 0.0
 
     def __enter__(self) -> Self:
-        by = self._by
         self._started = time.monotonic()
-        by.hook(
-            CallStarted(
-                appid=by.appid,
-                mchid=by.mchid,
-                call=self._number,
-                endpoint=self._endpoint,
-                service=by.service,
-                host=self._host,
-                port=self._port,
-            )
-        )
+        host, port = self._place
+        self._hook(CallStarted(**self._head, host=host, port=port))
         self._mark = _CURRENT.set(self)
         return self
 
@@ -112,16 +130,11 @@ class CallWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave()
-        by = self._by
         api = error if isinstance(error, APIError) else None
         pay = error if isinstance(error, PayAPIError) else None
-        by.hook(
+        self._hook(
             CallFinished(
-                appid=by.appid,
-                mchid=by.mchid,
-                call=self._number,
-                endpoint=self._endpoint,
-                service=by.service,
+                **self._head,
                 outcome=outcome_of(error),
                 elapsed=time.monotonic() - self._started,
                 attempts=self.attempts,
@@ -136,21 +149,13 @@ class CallWatch:
     def answered(self) -> None:
         """Say that a stream is open, and that what follows is its reader's."""
         self._leave()
-        by = self._by
-        by.hook(
-            CallAnswered(appid=by.appid, mchid=by.mchid, call=self._number, endpoint=self._endpoint, service=by.service)
-        )
+        self._hook(CallAnswered(**self._head))
 
     def retried(self, attempt: int, seconds: float, error: BaseException | None) -> None:
         """Say that an attempt failed, and that another one follows."""
-        by = self._by
-        by.hook(
+        self._hook(
             CallRetried(
-                appid=by.appid,
-                mchid=by.mchid,
-                call=self._number,
-                endpoint=self._endpoint,
-                service=by.service,
+                **self._head,
                 attempt=attempt,
                 seconds=seconds,
                 reason=outcome_of(error),
@@ -180,7 +185,7 @@ class PushWatch:
         handled: Whether there is a handler for it.
     """
 
-    __slots__ = ("_appid", "_handled", "_hook", "_kind", "_mchid", "_number", "_service", "_started", "_stop")
+    __slots__ = ("_handled", "_head", "_hook", "_started", "_stop")
 
     def __init__(
         self,
@@ -194,36 +199,27 @@ class PushWatch:
         handled: bool = True,
     ) -> None:
         self._hook = hook
-        self._kind = kind
-        self._appid = appid
-        self._mchid = mchid
-        self._service: Service = service
+        self._head: _Push = {
+            "appid": appid,
+            "mchid": mchid,
+            "service": service,
+            "push": next(_NUMBERS),
+            "kind": kind,
+        }
         self._stop = stop
         self._handled = handled
-        self._number = next(_NUMBERS)
         self._started = 0.0
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
-        self._hook(
-            PushStarted(appid=self._appid, mchid=self._mchid, push=self._number, kind=self._kind, service=self._service)
-        )
+        self._hook(PushStarted(**self._head))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hook(
-            PushFinished(
-                appid=self._appid,
-                mchid=self._mchid,
-                push=self._number,
-                kind=self._kind,
-                service=self._service,
-                outcome=self._outcome(error),
-                elapsed=time.monotonic() - self._started,
-            )
-        )
+        elapsed = time.monotonic() - self._started
+        self._hook(PushFinished(**self._head, outcome=self._outcome(error), elapsed=elapsed))
 
     def _outcome(self, error: BaseException | None) -> str:
         if error is None:
@@ -243,13 +239,11 @@ class AnswerWatch:
         service: Which platform.
     """
 
-    __slots__ = ("_appid", "_hook", "_mchid", "_service", "_started", "status")
+    __slots__ = ("_head", "_hook", "_started", "status")
 
     def __init__(self, hook: EventHook, *, appid: str, mchid: str = "", service: Service = "mp") -> None:
         self._hook = hook
-        self._appid = appid
-        self._mchid = mchid
-        self._service: Service = service
+        self._head: _Account = {"appid": appid, "mchid": mchid, "service": service}
         self._started = 0.0
         #: The status of the answer; ``None`` until there is one.
         self.status: int | None = None
@@ -261,15 +255,8 @@ class AnswerWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hook(
-            PushAnswered(
-                appid=self._appid,
-                mchid=self._mchid,
-                service=self._service,
-                status=self.status,
-                elapsed=time.monotonic() - self._started,
-            )
-        )
+        elapsed = time.monotonic() - self._started
+        self._hook(PushAnswered(**self._head, status=self.status, elapsed=elapsed))
 
 
 def _plain(text: str) -> str:

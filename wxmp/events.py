@@ -7,6 +7,7 @@ of several. Ready-made ones are in :mod:`wxmp.integrations.opentelemetry` and :m
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from wxmp.errors import ConfigError
 
 __all__ = [
     "BroadcastFinished",
+    "BroadcastStarted",
     "CallAnswered",
     "CallEvent",
     "CallFinished",
@@ -229,8 +231,16 @@ class PayEvent(Event):
 
 
 @attrs.frozen(kw_only=True)
+class BroadcastStarted(Event):
+    """A bulk send begins in this process. Its messages are calls; there is no event for each recipient."""
+
+    #: The name of the run.
+    run: str
+
+
+@attrs.frozen(kw_only=True)
 class BroadcastFinished(Event):
-    """A bulk send has ended in this process. Its messages are calls; there is no event for each recipient."""
+    """A bulk send has ended in this process."""
 
     #: The name of the run.
     run: str
@@ -254,37 +264,47 @@ _ENDS: Final = (CallAnswered, CallFinished, PushFinished)
 class _Guarded:
     """A hook whose exceptions end here."""
 
-    __slots__ = ("_hook", "_raised")
+    __slots__ = ("_hook", "_told")
 
-    def __init__(self, hook: EventHook) -> None:
+    def __init__(self, hook: Callable[[Event], object]) -> None:
         self._hook: Final = hook
-        self._raised = False
+        self._told = False
 
     def __call__(self, event: Event) -> None:
         try:
-            self._hook(event)
-        except Exception as error:  # noqa: BLE001 - whatever it is, a call must not fail because somebody watches it
-            if not self._raised:
-                self._raised = True
-                _tell(error, event)
+            found = self._hook(event)
+        # Whatever it is, a call must not fail because somebody watches it. Nobody cancels a function that does not
+        # wait: that error is the one of some other task, whose result the hook has asked for.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+            self._tell("raised", error, event)
+        else:
+            if found is not None and inspect.iscoroutine(found):
+                found.close()
+                self._tell("returned a coroutine, which nobody awaits,", None, event)
+
+    def _tell(self, what: str, error: BaseException | None, event: Event) -> None:
+        if not self._told:
+            self._told = True
+            _tell(what, error, event)
 
     def __repr__(self) -> str:
         return f"guarded({self._hook!r})"
 
 
-def _tell(error: Exception, event: Event) -> None:
-    trace = error.__traceback__
+def _tell(what: str, error: BaseException | None, event: Event) -> None:
+    trace = None if error is None else error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     # Where it happened, but not what it says: nobody knows what a stranger's exception holds.
     place = "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    name = "" if error is None else type(error).__name__
     kind = type(event).__name__
     logger.error(
-        "on_event raised %s for a %s%s; it will not be told again",
-        type(error).__name__,
+        "on_event %s for a %s%s; it will not be told again",
+        f"{what} {name}".rstrip(),
         kind,
         place,
-        extra=log_fields("hook_failed", error=type(error).__name__, reason=kind),
+        extra=log_fields("hook_failed", appid=event.appid, mchid=event.mchid, error=name, reason=kind),
     )
 
 
@@ -292,16 +312,19 @@ def guarded(hook: EventHook) -> EventHook:
     """Return a hook whose exceptions are dropped: the log names the first one. Clients do this by themselves.
 
     Raises:
-        ConfigError: It is no function, or an asynchronous one, whose coroutine nobody would await.
+        ConfigError: It is no function, or a class, or an asynchronous function, whose coroutine nobody would await.
     """
     if isinstance(hook, _Guarded):
         return hook
     if not callable(hook):
         raise ConfigError("a hook must be callable: def hook(event: Event) -> None", field="on_event")
-    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
-        raise ConfigError(
-            "a hook must not be asynchronous: write 'def', and start a task of your own", field="on_event"
-        )
+    if isinstance(hook, type):
+        raise ConfigError(f"a hook must not be a class: on_event={hook.__name__}()", field="on_event")
+    for asked in (hook, getattr(hook, "__call__", None)):  # noqa: B004
+        if inspect.iscoroutinefunction(asked) or inspect.isasyncgenfunction(asked):
+            raise ConfigError(
+                "a hook must not be asynchronous: write 'def', and start a task of your own", field="on_event"
+            )
     return _Guarded(hook)
 
 
@@ -316,8 +339,10 @@ def combine(*hooks: EventHook) -> EventHook:
         client = Client.from_env(on_event=hook)
 
     Raises:
-        ConfigError: One of them is no hook.
+        ConfigError: One of them is no hook, or is there twice and would count everything twice.
     """
+    if len(set(map(id, hooks))) < len(hooks):
+        raise ConfigError("a hook must not be there twice: it would count everything twice", field="on_event")
     each = tuple(guarded(hook) for hook in hooks)
     back = each[::-1]
 

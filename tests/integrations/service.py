@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CALLBACK_TOKEN = "devSampleToken"
 ENCODING_AES_KEY = "QmFzZTY0S2V5Rm9yRG9jdW1lbnRhdGlvbk9ubHkxMjM"
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-PATIENCE = 30.0
+PATIENCE = 90.0
 #: uvicorn's supervisor leaves its own listening socket to the interpreter's end; it names no peer. The second spelling
 #: is that of Python 3.13.
 SUPERVISOR_SOCKET = re.compile(
@@ -77,6 +77,8 @@ class Service:
     def fastapi(cls, simulator: Simulator, store: str, *, workers: int) -> Self:
         """The FastAPI example under uvicorn."""
         command = ["-m", "uvicorn", "fastapi_app:app", "--port", "0", "--workers", str(workers)]
+        # A worker that takes longer to start than this is killed, and one more begins.
+        command += ["--timeout-worker-healthcheck", "60"]
         return cls(command, simulator, store, workers)
 
     @classmethod

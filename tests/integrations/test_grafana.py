@@ -1,25 +1,35 @@
-"""The dashboard of docs/grafana: it can be imported, and shows nothing that is not exported."""
+"""The dashboard and the alerts of docs/grafana: they ask for what is exported, and alerts fire when they should."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
+from wxmp.api.template import SEND
 from wxmp.control.report import Counters, metrics
+from wxmp.events import PayEventName, TokenEventName
 from wxmp.integrations._labels import SECONDS_OF_ANSWERS
 from wxmp.integrations.prometheus import PrometheusHook
 
-BOARD: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "docs" / "grafana" / "wxmp.json").read_text(encoding="utf-8")
-)
+FOLDER = Path(__file__).parents[2] / "docs" / "grafana"
+BOARD: dict[str, Any] = json.loads((FOLDER / "wxmp.json").read_text(encoding="utf-8"))
+RULES: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((FOLDER / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    for rule in group["rules"]
+]
 PANELS: list[dict[str, Any]] = BOARD["panels"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel.get("targets", ())]
+ALERTS = [rule["expr"] for rule in RULES]
 _SELECTOR = re.compile(r"\b(wxmp_\w+)(?:\{([^}]*)\})?")
 _GROUPING = re.compile(r"\b(?:by|ignoring|on|without) \(([^)]*)\)")
 
@@ -47,10 +57,10 @@ def exported() -> dict[str, set[str]]:
 EXPORTED = exported()
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
+@pytest.mark.parametrize("expression", EXPRESSIONS + ALERTS)
 def test_every_expression_asks_for_what_is_exported(expression: str) -> None:
     """Names and labels of an expression are those of our metrics; parentheses are balanced."""
-    used: set[str] = set()
+    used: set[str] = {"job", "instance"} if "(up offset" in expression else set()
     asked = _SELECTOR.findall(expression)
     assert asked
     for name, selector in asked:
@@ -105,8 +115,154 @@ def test_every_metric_is_shown() -> None:
     assert left == set()
 
 
-def test_the_alert_of_the_documentation_asks_for_a_bucket_that_exists() -> None:
-    """The bounds of answers hold the one that the alert on late answers divides by."""
-    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text(encoding="utf-8")
-    assert 'wxmp_push_answer_seconds_bucket{service="mp", le="4.0"}' in page
-    assert 4.0 in SECONDS_OF_ANSWERS
+def test_alerts_ask_for_what_there_is() -> None:
+    """Buckets, events, reasons and codes that rules choose are some that the hook writes; the page names each alert."""
+    chosen = [choice for expression in ALERTS for choice in re.findall(r'(\w+)="([^"]*)"', expression)]
+    words = {
+        "le": {str(bound) for bound in SECONDS_OF_ANSWERS},
+        "service": {"mp", "pay"},
+        "event": {*get_args(TokenEventName), *get_args(PayEventName)},
+        "reason": {"due", "dead", "forced", "operator", "store_down"},
+        "outcome": {"ok", "sent"},
+        "status": {"200", "401", "403"},
+        "code": {"45009"},
+        "endpoint": {SEND.name},
+    }
+    assert {label for label, _ in chosen} == words.keys()
+    for label, value in chosen:
+        assert value in words[label]
+    names = [rule["alert"] for rule in RULES]
+    for page in ("observability.md", "zh/observability.md"):
+        text = (FOLDER.parent / page).read_text(encoding="utf-8")
+        table = text.partition("grafana/alerts.yml")[2].partition("\n## ")[0]
+        assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == names
+    for rule in RULES:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert rule["annotations"]["summary"]
+
+
+def case(name: str, series: dict[str, str], *, fires: bool, minutes: int = 40) -> dict[str, Any]:
+    """What promtool is to find at the end of some series, one value a minute."""
+    labels = {"up": 'up{job="shop", instance="a"}'}
+    return {
+        "interval": "1m",
+        "input_series": [{"series": labels.get(key, key), "values": values} for key, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)',
+                "eval_time": f"{minutes}m",
+                "exp_samples": [{"labels": "{}", "value": int(fires)}],
+            }
+        ],
+    }
+
+
+AT = 'job="shop", instance="a"'
+TOKEN = f'appid="wx1", channel="stable", {AT}'
+MP = f'service="mp", appid="wx1", mchid="", {AT}'
+PAY = f'service="pay", appid="", mchid="1900000001", {AT}'
+SENT = f'wxmp_calls_total{{endpoint="{SEND.name}", outcome="ok", {MP}}}'
+#: Seconds of the test's clock: it begins at 0.
+ENDS = f"wxmp_token_expires_timestamp_seconds{{{TOKEN}}}"
+FAILED = f'wxmp_token_events_total{{event="refresh_failed", {TOKEN}}}'
+ERRORS = f'wxmp_call_errors_total{{code="45009", endpoint="GET /x", {MP}}}'
+CALLS = f'wxmp_call_seconds_count{{endpoint="GET /x", {MP}}}'
+FINE_CALLS = f'wxmp_calls_total{{endpoint="GET /x", outcome="ok", {MP}}}'
+CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "TokenIsNotRefreshed": ({ENDS: "1200x40", FAILED: "0+1x40"}, {ENDS: "1200x40", FAILED: "0x40"}),
+    "TokenRequestsFail": ({FAILED: "0+1x40"}, {FAILED: "0x35 2x5"}),
+    "AnotherSystemRefreshesTheToken": (
+        {f"wxmp_token_duels_total{{{TOKEN}}}": "0x30 1x10"},
+        {f"wxmp_token_duels_total{{{TOKEN}}}": "1x40"},
+    ),
+    "TokensDieBeforeTheirEnd": (
+        {f'wxmp_token_refreshes_total{{reason="dead", {TOKEN}}}': "0x10 5x30"},
+        {f'wxmp_token_refreshes_total{{reason="due", {TOKEN}}}': "0x10 5x30"},
+    ),
+    "TokenStoreIsDown": (
+        {f"wxmp_token_store_up{{{TOKEN}}}": "1x20 0x20"},
+        {f"wxmp_token_store_up{{{TOKEN}}}": "0x20 1x20"},
+    ),
+    "CallsFail": ({CALLS: "0+10x40", FINE_CALLS: "0+8x40"}, {CALLS: "0+10x40", FINE_CALLS: "0+10x40"}),
+    # Its series begins with the first error; after a time in which nobody looked that is no new error.
+    "QuotaOfTheDayIsUsed": ({"up": "1x40", ERRORS: "_x29 3x10"}, {"up": "_x29 1x10", ERRORS: "_x29 3x10"}),
+    "QuotaOfTheDayIsNearlyUsed": (
+        {f'wxmp_call_requests_total{{endpoint="{SEND.name}", {MP}}}': "0+2500x40"},
+        {f'wxmp_call_requests_total{{endpoint="GET /x", {MP}}}': "0+2500x40"},
+    ),
+    "PushesAreNotAnsweredInTime": (
+        {
+            f'wxmp_push_answer_seconds_bucket{{le="4.0", {MP}}}': "0+9x40",
+            f"wxmp_push_answer_seconds_count{{{MP}}}": "0+10x40",
+        },
+        {
+            f'wxmp_push_answer_seconds_bucket{{le="4.0", {MP}}}': "0+10x40",
+            f"wxmp_push_answer_seconds_count{{{MP}}}": "0+10x40",
+        },
+    ),
+    "EveryPushIsRefused": (
+        {
+            f'wxmp_push_answers_total{{status="403", {MP}}}': "0+1x40",
+            f'wxmp_push_answers_total{{status="200", {MP}}}': "0x40",
+        },
+        {
+            f'wxmp_push_answers_total{{status="403", {MP}}}': "0+100x40",
+            f'wxmp_push_answers_total{{status="200", {MP}}}': "0+1x40",
+        },
+    ),
+    "PushesFail": (
+        {f'wxmp_push_answers_total{{status="cut", {MP}}}': "0+1x40"},
+        {f'wxmp_push_answers_total{{status="403", {MP}}}': "0+1x40"},
+    ),
+    "LateAnswersAreLost": (
+        {f'wxmp_late_answers_total{{appid="wx1", outcome="window_closed", {AT}}}': "0x20 1x20"},
+        {f'wxmp_late_answers_total{{appid="wx1", outcome="sent", {AT}}}': "0x20 1x20"},
+    ),
+    "PaymentNoticesFail": (
+        {f'wxmp_push_answers_total{{status="500", {PAY}}}': "0x30 1x10"},
+        {f'wxmp_push_answers_total{{status="204", {PAY}}}': "0x30 1x10"},
+    ),
+    "PaymentNoticesAreRefused": (
+        {f'wxmp_push_answers_total{{status="401", {PAY}}}': "0+1x40"},
+        {
+            f'wxmp_push_answers_total{{status="401", {PAY}}}': "0+1x40",
+            f'wxmp_pay_events_total{{mchid="1900000001", event="probe", {AT}}}': "0+1x40",
+        },
+    ),
+    "PaymentCertificatesAreNotFetched": (
+        {f'wxmp_pay_events_total{{mchid="1900000001", event="certificates_failed", {AT}}}': "0+1x40"},
+        {f'wxmp_pay_events_total{{mchid="1900000001", event="certificates_fetched", {AT}}}': "0+1x40"},
+    ),
+    "BulkSendIsStuck": (
+        {f'wxmp_broadcasts_running{{appid="wx1", {AT}}}': "1x40", SENT: "7x40"},
+        {f'wxmp_broadcasts_running{{appid="wx1", {AT}}}': "1x40", SENT: "0+7x40"},
+    ),
+    "BulkSendFailed": (
+        {"up": "1x40", f'wxmp_broadcasts_total{{appid="wx1", outcome="RateLimitError", {AT}}}': "_x29 1x10"},
+        {"up": "1x40", f'wxmp_broadcasts_total{{appid="wx1", outcome="ok", {AT}}}': "_x29 1x10"},
+    ),
+}
+
+
+def test_every_alert_has_a_case() -> None:
+    """Each rule has series with which it fires, and others with which it does not."""
+    assert list(CASES) == [rule["alert"] for rule in RULES]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool, of Prometheus")
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    """Prometheus' own tool takes the rules, and finds each one firing when it should, and silent when it should not."""
+    cases = [
+        case(name, series, fires=fires)
+        for name, both in CASES.items()
+        for series, fires in zip(both, (True, False), strict=True)
+    ]
+    page = tmp_path / "cases.yml"
+    page.write_text(
+        yaml.safe_dump(
+            {"rule_files": [str(FOLDER / "alerts.yml")], "evaluation_interval": "1m", "tests": cases}, width=4096
+        ),
+        encoding="utf-8",
+    )
+    done = subprocess.run(["promtool", "test", "rules", page], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import json
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.integrations.platform import Account
 from tests.raw_server import RawServer
-from wxmp import APIError, CallFinished, CallStarted, Client, RetryPolicy
+from wxmp import APIError, BroadcastFinished, BroadcastStarted, CallFinished, CallStarted, Client, RetryPolicy
 from wxmp.events import combine
 from wxmp.integrations._labels import MOST_ENDPOINTS
 from wxmp.integrations.opentelemetry import OpenTelemetryHook
@@ -338,3 +339,21 @@ def test_two_hooks_give_the_context_back(told: Told) -> None:
     contextvars.Context().run(run)
     assert len(told.spans) == len(other.spans) == 2
     assert [span.parent for span in told.spans] == [None, None]
+
+
+def test_the_scope_has_our_version(told: Told) -> None:
+    """Whoever reads a span knows which release has made it."""
+    told.hook(CallStarted(appid="wx1", call=1, endpoint="GET /x"))
+    told.hook(CallFinished(appid="wx1", call=1, endpoint="GET /x", outcome="ok", elapsed=0.1, attempts=1))
+    scope = told.span("GET /x").instrumentation_scope
+    assert scope is not None
+    assert (scope.name, scope.version) == ("wxmp", version("wxmp-sdk"))
+
+
+def test_bulk_sends_under_way(told: Told) -> None:
+    """A run that hangs is seen: it has begun, and has not ended."""
+    told.hook(BroadcastStarted(appid="wx1", run="autumn"))
+    told.hook(BroadcastStarted(appid="wx1", run="winter"))
+    told.hook(BroadcastFinished(appid="wx1", run="autumn", outcome="ok", outcomes={"accepted": 2}, elapsed=1.0))
+    (running,) = told.metrics()["wxmp.broadcasts.running"]
+    assert (running["value"], running["attributes"]) == (1, {"wechat.appid": "wx1"})

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from wxmp import (
     BroadcastFinished,
+    BroadcastStarted,
     CallFinished,
     CallStarted,
     Client,
@@ -135,6 +136,14 @@ hook(CallStarted(appid="wx1", call=1, endpoint="GET /x"))
 hook(CallFinished(appid="wx1", call=1, endpoint="GET /x", outcome="ok", elapsed=0.1, attempts=1))
 hook(CallStarted(appid="wx1", call=2, endpoint="GET /x"))
 hook(TokenEvent(appid="wx1", channel="stable", name="refreshed", seconds=7200, elapsed=0.1, reason="due"))
+hook(TokenEvent(appid="wx1", channel="stable", name="store_down"))
+print(__import__("os").getpid())
+"""
+ENDED = """
+import sys
+from prometheus_client import multiprocess
+for process in sys.argv[1:]:
+    multiprocess.mark_process_dead(int(process))
 """
 PAGE = """
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
@@ -145,22 +154,33 @@ print(generate_latest(registry).decode())
 
 
 def test_several_processes_make_one_page(tmp_path: Path) -> None:
-    """In the multiprocess mode counts add up, and of the times of tokens the newest one counts."""
+    """Counts add up, of the times of tokens the newest one counts; calls and states of the store end with a worker."""
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(filter(None, sys.path))}
 
-    def run(script: str) -> str:
+    def run(script: str, *arguments: str) -> str:
         return subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", script, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         ).stdout
 
-    for _ in range(2):
-        run(WORKER)
+    workers = [run(WORKER).strip() for _ in range(2)]
     page = run(PAGE)
+    assert 'wxmp_calls_in_flight{appid="wx1",mchid="",service="mp"} 2.0' in page
+    assert 'wxmp_token_store_up{appid="wx1",channel="stable"} 0.0' in page
     assert 'wxmp_calls_total{appid="wx1",endpoint="GET /x",mchid="",outcome="ok",service="mp"} 2.0' in page
     assert 'wxmp_token_refreshes_total{appid="wx1",channel="stable",reason="due"} 2.0' in page
     ends = [line for line in page.splitlines() if line.startswith("wxmp_token_expires_timestamp_seconds{")]
     assert len(ends) == 1
     assert ends[0].startswith('wxmp_token_expires_timestamp_seconds{appid="wx1",channel="stable"} ')
+    run(ENDED, *workers)
+    page = run(PAGE)
+    assert "wxmp_calls_in_flight{" not in page
+    assert "wxmp_token_store_up{" not in page
+    assert 'wxmp_calls_total{appid="wx1",endpoint="GET /x",mchid="",outcome="ok",service="mp"} 2.0' in page
 
 
 def test_buckets_that_cannot_work_leave_nothing_behind(registry: CollectorRegistry) -> None:
@@ -176,10 +196,72 @@ def test_buckets_that_cannot_work_leave_nothing_behind(registry: CollectorRegist
     assert [metric.name for metric in theirs.collect()] == ["wxmp_late_answers"]
 
 
-def test_the_first_duel_is_an_increase(registry: CollectorRegistry) -> None:
-    """The counter is there, at 0, from the first token on: ``increase()`` does not see a series that begins with 1."""
-    PrometheusHook(registry)(TokenEvent(appid="wx1", channel="stable", name="refreshed", seconds=7200, reason="due"))
-    assert registry.get_sample_value("wxmp_token_duels_total", {"appid": "wx1", "channel": "stable"}) == 0
+def test_the_first_of_a_kind_is_an_increase(registry: CollectorRegistry) -> None:
+    """Counters whose labels are known begin at 0: ``increase()`` does not see a series that begins with 1."""
+    hook = PrometheusHook(registry)
+    hook(TokenEvent(appid="wx1", channel="stable", name="refreshed", seconds=7200, reason="due"))
+    hook(PushAnswered(appid="wx1", status=200, elapsed=0.1))
+    hook(PushAnswered(appid="", mchid="1900000001", service="pay", status=204, elapsed=0.1))
+    hook(CallStarted(appid="wx1", mchid="1900000001", service="pay", call=1, endpoint="GET /v3/x"))
+    hook(BroadcastStarted(appid="wx1", run="autumn"))
+    token, mp = {"appid": "wx1", "channel": "stable"}, {"service": "mp", "appid": "wx1", "mchid": ""}
+    pay = {"service": "pay", "appid": "wx1", "mchid": "1900000001"}
+    for name, labels in (
+        ("wxmp_token_duels_total", token),
+        ("wxmp_token_events_total", {**token, "event": "refresh_failed"}),
+        ("wxmp_token_refreshes_total", {**token, "reason": "dead"}),
+        ("wxmp_token_deaths_total", {**token, "code": "40001"}),
+        ("wxmp_push_answers_total", {**mp, "status": "403"}),
+        ("wxmp_push_answers_total", {**mp, "status": "cut"}),
+        ("wxmp_push_answers_total", {**pay, "appid": "", "status": "500"}),
+        ("wxmp_late_answers_total", {"appid": "wx1", "outcome": "window_closed"}),
+        ("wxmp_pay_events_total", {"mchid": "1900000001", "event": "certificates_failed"}),
+        ("wxmp_calls_total", {**pay, "endpoint": "GET /v3/x", "outcome": "ok"}),
+        ("wxmp_call_seconds_count", {**pay, "endpoint": "GET /v3/x"}),
+        ("wxmp_broadcasts_total", {"appid": "wx1", "outcome": "ok"}),
+        ("wxmp_broadcast_messages_total", {"appid": "wx1", "outcome": "accepted"}),
+    ):
+        assert registry.get_sample_value(name, labels) == 0, (name, labels)
+
+
+async def test_a_dead_token_makes_no_new_series(registry: CollectorRegistry) -> None:
+    """What happens to real tokens is among what was there, at 0, since the first one."""
+    hook = PrometheusHook(registry)
+    with Simulator(seed=1) as simulator:
+        account = simulator.account
+        async with Client(account.appid, account.secret, base_url=simulator.url, retry=QUICK, on_event=hook) as client:
+            await client.request("GET", PING)
+            names = {"wxmp_token_refreshes_total", "wxmp_token_events_total", "wxmp_token_deaths_total"}
+
+            def series() -> set[tuple[tuple[str, str], ...]]:
+                samples = (sample for metric in registry.collect() for sample in metric.samples)
+                return {tuple(sample.labels.items()) for sample in samples if sample.name in names}
+
+            before = series()
+            simulator.kill_token("stable")
+            await client.request("GET", PING)
+            simulator.world.advance(60)
+            await client.refresh_token()
+            assert series() == before
+
+
+def test_bulk_sends_under_way(registry: CollectorRegistry) -> None:
+    """A run that hangs is seen: it has begun, and has not ended."""
+    hook = PrometheusHook(registry)
+    hook(BroadcastStarted(appid="wx1", run="autumn"))
+    hook(BroadcastStarted(appid="wx1", run="winter"))
+    hook(BroadcastFinished(appid="wx1", run="autumn", outcome="ok", outcomes={}, elapsed=1.0))
+    assert registry.get_sample_value("wxmp_broadcasts_running", {"appid": "wx1"}) == 1
+
+
+def test_a_call_of_half_a_minute_has_a_bucket(registry: CollectorRegistry) -> None:
+    """The default policy repeats for 30 s: the quantiles of such calls are no lie."""
+    hook = PrometheusHook(registry)
+    hook(CallStarted(appid="wx1", call=1, endpoint="GET /x"))
+    hook(CallFinished(appid="wx1", call=1, endpoint="GET /x", outcome="ok", elapsed=29.0, attempts=1))
+    labels = {"service": "mp", "appid": "wx1", "mchid": "", "endpoint": "GET /x"}
+    assert registry.get_sample_value("wxmp_call_seconds_bucket", {**labels, "le": "10.0"}) == 0
+    assert registry.get_sample_value("wxmp_call_seconds_bucket", {**labels, "le": "30.0"}) == 1
 
 
 @pytest.mark.parametrize("path", ["/\ud800", "/\x1b[31m", "/用户", "/" + "a" * 100_000, '/"\\'])

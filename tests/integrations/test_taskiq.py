@@ -249,11 +249,16 @@ async def test_a_limit_of_the_day(place: Place) -> None:
 async def test_shares_at_once(place: Place) -> None:
     """No more shares are sent at once than make 100 messages in flight: the client has no more connections."""
     sending = most = 0
+    full = asyncio.Event()
 
     async def counted(recipient: Recipient) -> TemplateMessage:
         nonlocal sending, most
         sending += 1
         most = max(most, sending)
+        if most == 10:
+            full.set()
+        async with asyncio.timeout(30):
+            await full.wait()
         await asyncio.sleep(0.01)
         sending -= 1
         return TemplateMessage({"thing1": "订单"})
@@ -273,15 +278,15 @@ async def test_shares_at_once(place: Place) -> None:
 async def test_a_worker_that_ends_passes_the_rest_on(place: Place) -> None:
     """At its end a worker finishes what is in flight and puts the rest of its shares back, those that wait as well."""
     first, second = Queue(), Queue()
-    ending = place.task(first, pace=Pace(concurrency=100, per_second=40.0))
+    ending = place.task(first, pace=Pace(concurrency=100, per_second=10.0))
     await ending.send(place.recipients, share=30, **place.options())
     first.delay = 0.1
     working = first.take()
     while len(place.simulator.world.sent()) < 5:
         await asyncio.sleep(0.01)
-    await asyncio.wait_for(ending.aclose(), 5.0)
+    await asyncio.wait_for(ending.aclose(), 20.0)
     assert len(first.messages) == 2  # already: the process may be gone now
-    await asyncio.wait_for(asyncio.gather(*working), 5.0)
+    await asyncio.wait_for(asyncio.gather(*working), 20.0)
     sent = place.ledger()
     assert await place.counts() == {Outcome.ACCEPTED: len(sent)}  # and nothing is in flight
     rest = [openid for share in first.shares() for openid, _ in share["rows"]]
@@ -343,15 +348,16 @@ async def test_nobody_can_send_it(place: Place, monkeypatch: pytest.MonkeyPatch)
     assert await sender.send(place.recipients, **place.options()) == FOLLOWERS
 
 
-async def test_a_pause_ends_with_the_worker(place: Place) -> None:
+async def test_a_pause_ends_with_the_worker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that waits before it passes a share on does so at once when it ends."""
+    monkeypatch.setattr(integration, "PASS_WAIT", (60.0, 60.0))
     broker, old = Queue(), Queue()
     await place.task(broker).send(place.recipients, **place.options())
     ending = place.task(old, {"spring": build})
     old.messages = broker.messages
     working = old.take()
     await asyncio.sleep(0.05)
-    await asyncio.wait_for(ending.aclose(), 0.4)  # the pause is half a second
+    await asyncio.wait_for(ending.aclose(), 20.0)
     await asyncio.gather(*working)
     assert [share["passed"] for share in old.shares()] == [1]
 

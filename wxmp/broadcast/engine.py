@@ -279,6 +279,11 @@ class Run:
 
     async def _work(self) -> None:
         whole = False
+        observer = None if self._dry_run else self._observer
+        if observer is not None:
+            from wxmp.events import BroadcastStarted
+
+            observer(BroadcastStarted(appid=self._key.appid, run=self._key.name))
         try:
             if self._dry_run:
                 await self._rehearse()
@@ -296,8 +301,8 @@ class Run:
                     await self._journal.aclose()
                 except JournalError as error:
                     self._failure = self._failure or error
-            if self._observer is not None and not self._dry_run:
-                self._tell(self._observer, whole=whole)
+            if observer is not None:
+                self._tell(observer, whole=whole)
 
     def _tell(self, observer: EventHook, *, whole: bool) -> None:
         from wxmp.events import BroadcastFinished

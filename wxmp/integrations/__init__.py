@@ -1,4 +1,7 @@
-"""Web frameworks: one optional module each. They keep a client's life cycle and hold no logic."""
+"""Frameworks, task queues and monitoring: one optional module each.
+
+Those of web frameworks keep a client's life cycle and hand on what comes in; they decide nothing.
+"""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from wxmp.events import CallFinished, CallRetried
 
-__all__ = ["MOST_ENDPOINTS", "OTHER", "SECONDS", "SECONDS_OF_ANSWERS", "Capped", "error_code"]
+__all__ = ["FINE", "MOST_ENDPOINTS", "OTHER", "SECONDS", "SECONDS_OF_ANSWERS", "Capped", "error_code"]
 
-#: Seconds: the buckets that OpenTelemetry recommends for HTTP, which a platform behind the public network fits.
-SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+#: Seconds: the buckets that OpenTelemetry recommends for HTTP, which a platform behind the public network fits, and two
+#: for calls that are repeated: their last attempt begins after up to 30 s.
+SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0)
 #: Of answers to the platform: 4 s part those in time from those that went out at the deadline (4.5 s) or later.
 SECONDS_OF_ANSWERS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0)
 #: So many different values a label may have in one process: the library itself calls 300 endpoints at most. What is
@@ -18,6 +19,8 @@ SECONDS_OF_ANSWERS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0,
 MOST_ENDPOINTS: Final = 400
 MOST_CODES: Final = 200
 OTHER: Final = "other"
+#: Ends of calls and of bulk sends that are no error.
+FINE: Final = ("ok", "cancelled")
 
 
 class Capped:

@@ -16,10 +16,12 @@ span of a push while its handler runs, so that the calls of the handler do. It s
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from wxmp.events import (
     BroadcastFinished,
+    BroadcastStarted,
     CallAnswered,
     CallFinished,
     CallRetried,
@@ -91,8 +93,9 @@ class OpenTelemetryHook:
     def __init__(
         self, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
     ) -> None:
-        self._tracer = trace.get_tracer(NAME, tracer_provider=tracer_provider)
-        meter = metrics.get_meter(NAME, meter_provider=meter_provider)
+        ours = version("wxmp-sdk")
+        self._tracer = trace.get_tracer(NAME, ours, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(NAME, ours, meter_provider=meter_provider)
         self._open: dict[int, _Open] = {}
         self._endpoint = Capped(MOST_ENDPOINTS)
         self._code = Capped(MOST_CODES)
@@ -129,6 +132,7 @@ class OpenTelemetryHook:
         )
         self._late = meter.create_counter("wxmp.late_answers", "{answer}", "Answers that came too late.")
         self._pay = meter.create_counter("wxmp.pay.events", "{event}", "State changes of pay clients.")
+        self._running = meter.create_up_down_counter("wxmp.broadcasts.running", "{run}", "Bulk sends under way.")
         self._broadcasts = meter.create_counter("wxmp.broadcasts", "{run}", "Bulk sends that have ended.")
         self._messages = meter.create_counter(
             "wxmp.broadcast.messages", "{recipient}", "Recipients of bulk sends that have ended."
@@ -144,7 +148,8 @@ class OpenTelemetryHook:
             PushAnswered: self._push_answered,
             LateAnswer: self._late_answer,
             PayEvent: self._pay_event,
-            BroadcastFinished: self._broadcast,
+            BroadcastStarted: self._broadcast_started,
+            BroadcastFinished: self._broadcast_finished,
         }
 
     def __call__(self, event: Event) -> None:
@@ -179,11 +184,8 @@ class OpenTelemetryHook:
                 "wechat.attempt": event.attempt,
                 "wechat.wait": event.seconds,
                 "error.type": event.reason,
+                **_code_of(event),
             }
-            if event.errcode is not None:
-                values["wechat.errcode"] = event.errcode
-            if event.code:
-                values["wechat.code"] = event.code
             found.span.add_event("wxmp.retry", values)
         self._retries.add(1, {**self._call_labels(event), "wechat.code": self._code(code)})
 
@@ -263,7 +265,11 @@ class OpenTelemetryHook:
     def _pay_event(self, event: PayEvent) -> None:
         self._pay.add(1, {**_account(event), "wechat.event": event.name})
 
-    def _broadcast(self, event: BroadcastFinished) -> None:
+    def _broadcast_started(self, event: BroadcastStarted) -> None:
+        self._running.add(1, _account(event))
+
+    def _broadcast_finished(self, event: BroadcastFinished) -> None:
+        self._running.add(-1, _account(event))
         self._broadcasts.add(1, {**_account(event), "wechat.outcome": event.outcome})
         for outcome, count in event.outcomes.items():
             self._messages.add(count, {**_account(event), "wechat.outcome": outcome})
@@ -287,12 +293,18 @@ def _end_of(event: CallFinished) -> _Values:
         values["wechat.token_wait"] = event.waited
     if event.outcome not in _FINE:
         values["error.type"] = event.outcome
-    if event.errcode is not None:
-        values["wechat.errcode"] = event.errcode
-    if event.code:
-        values["wechat.code"] = event.code
+    values |= _code_of(event)
     if event.status is not None:
         values["http.response.status_code"] = event.status
     if event.rid:
         values["wechat.rid"] = event.rid
+    return values
+
+
+def _code_of(event: CallFinished | CallRetried) -> _Values:
+    values: _Values = {}
+    if event.errcode is not None:
+        values["wechat.errcode"] = event.errcode
+    if event.code:
+        values["wechat.code"] = event.code
     return values

@@ -15,21 +15,24 @@ Make one per registry and hand it to everything in the process. It works in the 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from wxmp.errors import ConfigError
 from wxmp.events import (
     BroadcastFinished,
+    BroadcastStarted,
     CallFinished,
     CallRetried,
     CallStarted,
     LateAnswer,
     PayEvent,
+    PayEventName,
     PushAnswered,
     PushFinished,
     TokenEvent,
+    TokenEventName,
 )
-from wxmp.integrations._labels import MOST_CODES, MOST_ENDPOINTS, SECONDS, SECONDS_OF_ANSWERS, Capped, error_code
+from wxmp.integrations._labels import FINE, MOST_CODES, MOST_ENDPOINTS, SECONDS, SECONDS_OF_ANSWERS, Capped, error_code
 
 try:
     from prometheus_client import REGISTRY, Counter, Gauge, Histogram
@@ -51,6 +54,14 @@ __all__ = ["PrometheusHook"]
 _ACCOUNT: Final = ("service", "appid", "mchid")
 _CALL: Final = (*_ACCOUNT, "endpoint")
 _TOKEN: Final = ("appid", "channel")
+
+# ``increase()`` does not see a series that begins with its first event. What can be named beforehand is there, at 0,
+# before there is anything to count.
+_REASONS: Final = ("due", "dead", "forced", "operator", "store_down")
+#: What a platform that knows the request answers when its token is dead.
+_DEAD: Final = ("40001", "40014", "42001")
+_STATUSES: Final = {"mp": ("200", "403", "500", "503", "cut"), "pay": ("204", "401", "500", "503", "cut")}
+_LATE: Final = ("sent", "no_client", "no_form", "window_closed")
 
 
 class PrometheusHook:
@@ -82,7 +93,9 @@ class PrometheusHook:
             made.append(found)
             return found
 
-        def gauge(name: str, text: str, labels: Sequence[str], mode: Literal["livesum", "mostrecent"]) -> Gauge:
+        def gauge(
+            name: str, text: str, labels: Sequence[str], mode: Literal["livemin", "livesum", "mostrecent"]
+        ) -> Gauge:
             made.append(found := Gauge(name, text, labels, registry=None, multiprocess_mode=mode))
             return found
 
@@ -107,7 +120,9 @@ class PrometheusHook:
         )
         self._refresh_seconds = histogram("wxmp_token_refresh_seconds", "Seconds of a token request.", _TOKEN)
         self._deaths = counter(
-            "wxmp_token_deaths_total", "Tokens that the platform refused before their end.", (*_TOKEN, "code")
+            "wxmp_token_deaths_total",
+            "Times that this process met a token that the platform refused before its end.",
+            (*_TOKEN, "code"),
         )
         self._duels = counter(
             "wxmp_token_duels_total", "Times that replacing was paused: another system refreshes this AppID.", _TOKEN
@@ -119,7 +134,10 @@ class PrometheusHook:
         self._token_birth = newest(
             "wxmp_token_refreshed_timestamp_seconds", "When this service last fetched a token, in Unix time.", _TOKEN
         )
-        self._store_up = newest("wxmp_token_store_up", "Whether the token store answered the last time.", _TOKEN)
+        # A process that ended while the store was down must not keep this at 0.
+        self._store_up = gauge(
+            "wxmp_token_store_up", "Whether the token store answered the last time.", _TOKEN, "livemin"
+        )
         self._pushes = counter(
             "wxmp_pushes_total", "Pushes and notices that were handled.", (*_ACCOUNT, "kind", "outcome")
         )
@@ -137,12 +155,13 @@ class PrometheusHook:
             "wxmp_late_answers_total", "Answers that came too late for a connection.", ("appid", "outcome")
         )
         self._pay_events = counter("wxmp_pay_events_total", "State changes of a pay client.", ("mchid", "event"))
+        self._running = gauge("wxmp_broadcasts_running", "Bulk sends under way.", ("appid",), "livesum")
         self._broadcasts = counter("wxmp_broadcasts_total", "Bulk sends that have ended.", ("appid", "outcome"))
         self._messages = counter(
             "wxmp_broadcast_messages_total", "Recipients of bulk sends that have ended.", ("appid", "outcome")
         )
         _register(made, REGISTRY if registry is None else registry)
-        self._tokens: set[tuple[str, str]] = set()
+        self._known: set[tuple[object, ...]] = set()
         self._routes: dict[type[Event], Callable[..., None]] = {
             CallStarted: self._started,
             CallRetried: self._retried,
@@ -152,7 +171,8 @@ class PrometheusHook:
             PushAnswered: self._answered,
             LateAnswer: lambda event: self._late.labels(event.appid, event.outcome).inc(),
             PayEvent: lambda event: self._pay_events.labels(event.mchid, event.name).inc(),
-            BroadcastFinished: self._broadcast,
+            BroadcastStarted: self._broadcast_started,
+            BroadcastFinished: self._broadcast_finished,
         }
 
     def __call__(self, event: Event) -> None:
@@ -164,8 +184,25 @@ class PrometheusHook:
     def __repr__(self) -> str:
         return "PrometheusHook()"
 
+    def _is_new(self, *what: object) -> bool:
+        """Tell whether this was asked for the first time."""
+        new = what not in self._known
+        if new:
+            self._known.add(what)
+        return new
+
     def _started(self, event: CallStarted) -> None:
-        self._in_flight.labels(event.service, event.appid, event.mchid).inc()
+        account = (event.service, event.appid, event.mchid)
+        self._in_flight.labels(*account).inc()
+        call = (*account, self._endpoint(event.endpoint))
+        if self._is_new(CallStarted, *call):
+            # All of them at once: what failed is the difference.
+            self._call_seconds.labels(*call)
+            for outcome in FINE:
+                self._calls.labels(*call, outcome)
+            if event.service == "pay" and self._is_new(PayEvent, event.mchid):
+                for name in get_args(PayEventName):
+                    self._pay_events.labels(event.mchid, name)
 
     def _retried(self, event: CallRetried) -> None:
         endpoint = self._endpoint(event.endpoint)
@@ -182,15 +219,19 @@ class PrometheusHook:
             self._requests.labels(*call).inc(event.attempts)
         if event.waited:
             self._token_wait.labels(*account).observe(event.waited)
-        if event.outcome not in ("ok", "cancelled"):
+        if event.outcome not in FINE:
             self._call_errors.labels(*call, self._code(error_code(event, event.outcome))).inc()
 
     def _token(self, event: TokenEvent) -> None:
         token = (event.appid, event.channel)
-        if token not in self._tokens:
-            self._tokens.add(token)
-            # ``increase()`` does not see a series that begins with its first event: this one has to be there before.
+        if self._is_new(TokenEvent, *token):
             self._duels.labels(*token)
+            for name in get_args(TokenEventName):
+                self._token_events.labels(*token, name)
+            for reason in _REASONS:
+                self._refreshes.labels(*token, reason)
+            for death in _DEAD:
+                self._deaths.labels(*token, death)
         self._token_events.labels(*token, event.name).inc()
         if event.name in ("refreshed", "adopted", "seeded") and event.seconds is not None:
             self._token_end.labels(*token).set(time.time() + event.seconds)
@@ -218,10 +259,27 @@ class PrometheusHook:
 
     def _answered(self, event: PushAnswered) -> None:
         account = (event.service, event.appid, event.mchid)
+        if self._is_new(PushAnswered, *account):
+            for status in _STATUSES[event.service]:
+                self._push_answers.labels(*account, status)
+            if event.service == "mp":
+                for outcome in _LATE:
+                    self._late.labels(event.appid, outcome)
         self._push_answers.labels(*account, "cut" if event.status is None else str(event.status)).inc()
         self._answer_seconds.labels(*account).observe(event.elapsed)
 
-    def _broadcast(self, event: BroadcastFinished) -> None:
+    def _broadcast_started(self, event: BroadcastStarted) -> None:
+        self._running.labels(event.appid).inc()
+        if self._is_new(BroadcastStarted, event.appid):
+            from wxmp.broadcast import Outcome
+
+            for outcome in FINE:
+                self._broadcasts.labels(event.appid, outcome)
+            for result in Outcome:
+                self._messages.labels(event.appid, result.value)
+
+    def _broadcast_finished(self, event: BroadcastFinished) -> None:
+        self._running.labels(event.appid).dec()
         self._broadcasts.labels(event.appid, event.outcome).inc()
         for outcome, count in event.outcomes.items():
             self._messages.labels(event.appid, outcome).inc(count)
