@@ -89,7 +89,7 @@ class Findings:
 
 
 LABELS: Final = (
-    "current endpoints named in the sources",
+    "endpoints named in the sources",
     "one call, every token refused (40001)",
     "log at DEBUG: lines with a token or secret",
     "a push signed an hour ago",

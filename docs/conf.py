@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 DOCS: Final = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
-_PROJECT: Final = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+_PROJECT: Final = tomllib.loads(
+    (DOCS.parent / "pyproject.toml").read_text(encoding="utf-8")
+)["project"]
 _CHINESE: Final = tags.has("zh")  # noqa: F821 - Sphinx puts it here
 
 project = "wxmp"
@@ -67,6 +69,8 @@ napoleon_custom_sections = ["Source"]
 # ---- the look
 html_theme = "furo"
 html_static_path = [str(DOCS / "_static")]
+# One page for both: a server looks for it at the root of the site.
+html_extra_path = [] if _CHINESE else [str(DOCS / "_extra")]
 html_css_files = ["site.css"]
 html_favicon = str(DOCS / "_static" / "favicon.svg")
 html_copy_source = False
@@ -95,6 +99,18 @@ _MONO: Final = (
 )
 _FONTS: Final = {"font-stack": _SANS, "font-stack--monospace": _MONO}
 html_theme_options = {
-    "light_css_variables": {**_FONTS, "color-brand-primary": "#067a3e", "color-brand-content": "#06703a"},
-    "dark_css_variables": {**_FONTS, "color-brand-primary": "#4ecb86", "color-brand-content": "#5fd394"},
+    "source_repository": repository,
+    "source_branch": "main",
+    "source_directory": "docs/zh/" if _CHINESE else "docs/",
+    "top_of_page_buttons": ["edit"],
+    "light_css_variables": {
+        **_FONTS,
+        "color-brand-primary": "#067a3e",
+        "color-brand-content": "#06703a",
+    },
+    "dark_css_variables": {
+        **_FONTS,
+        "color-brand-primary": "#4ecb86",
+        "color-brand-content": "#5fd394",
+    },
 }

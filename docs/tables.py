@@ -29,10 +29,14 @@ from wxmp.pay._codes import CODES as PAY_CODES  # noqa: E402
 from wxmp.simulator.families import ROUTES  # noqa: E402
 from wxmp.simulator.fidelity import FIDELITY, HOSTS, as_markdown, family_of  # noqa: E402
 
-FACTS: Final[dict[str, dict[str, Any]]] = tomllib.loads((ROOT / "tests/api/endpoints.toml").read_text(encoding="utf-8"))
+FACTS: Final[dict[str, dict[str, Any]]] = tomllib.loads(
+    (ROOT / "tests/api/endpoints.toml").read_text(encoding="utf-8")
+)
 
 #: The Chinese for what the code says in English: families of the simulator, return codes.
-WORDS: Final[dict[str, dict[str, Any]]] = tomllib.loads((ROOT / "docs/zh/words.toml").read_text(encoding="utf-8"))
+WORDS: Final[dict[str, dict[str, Any]]] = tomllib.loads(
+    (ROOT / "docs/zh/words.toml").read_text(encoding="utf-8")
+)
 
 
 @attrs.frozen
@@ -81,7 +85,13 @@ CHINESE: Final = Language(
     yes="是",
     no="否",
     by_key="靠去重键",
-    tiers={"core": "核心", "standard": "标准", "extended": "扩展", "deprecated": "已废弃", "unmaintained": "不再维护"},
+    tiers={
+        "core": "核心",
+        "standard": "标准",
+        "extended": "扩展",
+        "deprecated": "已废弃",
+        "unmaintained": "不再维护",
+    },
 )
 
 _HEAD_EN: Final = """\
@@ -127,7 +137,9 @@ async def main(url: str, appid: str, secret: str) -> None:
     async with Client(appid, secret, base_url=url) as client:
         # The stores of before 2018 (门店, 查询门店列表).
         page = {"begin": 0, "limit": 20}
-        reply = await client.request("POST", "/cgi-bin/poi/getpoilist", json=page, repeatable=True)
+        reply = await client.request(
+            "POST", "/cgi-bin/poi/getpoilist", json=page, repeatable=True
+        )
         print(reply.get("business_list", []))
 
 
@@ -156,9 +168,13 @@ def families() -> dict[str, type]:
     """Return the classes of the families under the names that the client gives them."""
     found = {}
     for name, value in vars(Client).items():
-        if isinstance(value, cached_property) and name != "broadcast":  # made of families, and none itself
+        if (
+            isinstance(value, cached_property) and name != "broadcast"
+        ):  # made of families, and none itself
             room = vars(importlib.import_module(f"wxmp.api.{name}"))
-            (found[name],) = [item for key, item in room.items() if key.lower() == f"{name}api"]
+            (found[name],) = [
+                item for key, item in room.items() if key.lower() == f"{name}api"
+            ]
     return found
 
 
@@ -167,7 +183,11 @@ def calls(family: type) -> dict[str, tuple[str, str]]:
     found = {}
     for name, method in vars(family).items():
         source = _SOURCE.search((inspect.getdoc(method) or "").partition("Source:")[2])
-        if inspect.isfunction(method) and not name.startswith("_") and source is not None:
+        if (
+            inspect.isfunction(method)
+            and not name.startswith("_")
+            and source is not None
+        ):
             found[name] = (source[1], source[2].rpartition(" / ")[2].strip())
     return found
 
@@ -177,19 +197,31 @@ def again(family: str, name: str, language: Language = ENGLISH) -> str:
     if f"{family}.{name}" in BY_KEY:
         return language.by_key
     endpoint = vars(importlib.import_module(f"wxmp.api.{family}")).get(name.upper())
-    return language.no if isinstance(endpoint, Endpoint) and not endpoint.repeatable else language.yes
+    return (
+        language.no
+        if isinstance(endpoint, Endpoint) and not endpoint.repeatable
+        else language.yes
+    )
 
 
-def row(cell: str, title: str, fact: dict[str, Any], repeat: str, language: Language) -> str:
+def row(
+    cell: str, title: str, fact: dict[str, Any], repeat: str, language: Language
+) -> str:
     """Return one line of a table."""
     line = fact["line"]
     method, _, path = line.partition(" ")
     routes = {(route.method, route.path) for route in ROUTES}
-    simulated = language.yes if (method, path.partition("?")[0]) in routes else language.no
+    simulated = (
+        language.yes if (method, path.partition("?")[0]) in routes else language.no
+    )
     who = language.accounts[fact.get("accounts", "all")]
     tiers = [fact["tier"], *([fact["status"]] if "status" in fact else [])]
-    tier = language.say(", ", "，").join(language.tiers.get(word, word) for word in tiers)
-    return f"| {cell} | {title} | `{line}` | {who} | {repeat} | {tier} | {simulated} |\n"
+    tier = language.say(", ", "，").join(
+        language.tiers.get(word, word) for word in tiers
+    )
+    return (
+        f"| {cell} | {title} | `{line}` | {who} | {repeat} | {tier} | {simulated} |\n"
+    )
 
 
 def about(family: str, language: Language) -> str:
@@ -204,8 +236,13 @@ def endpoints_page(language: Language = ENGLISH) -> str:
     head = language.say(_HEAD_EN, WORDS["pages"]["endpoints"])
     table = language.say(_TABLE_EN, _TABLE_ZH)
     parts = [head.format(current=current, others=len(FACTS) - current, example=EXAMPLE)]
-    own = "".join(row(cell, title, FACTS[call], language.yes, language) for call, (cell, title) in BY_ITSELF.items())
-    parts.append(f"## {language.say('The token (调用凭据)', '调用凭据')}: `client`\n\n{table}{own}")
+    own = "".join(
+        row(cell, title, FACTS[call], language.yes, language)
+        for call, (cell, title) in BY_ITSELF.items()
+    )
+    parts.append(
+        f"## {language.say('The token (调用凭据): ', '调用凭据：')}`client`\n\n{table}{own}"
+    )
     for family, cls in families().items():
         found = calls(cls)
         rows = []
@@ -213,10 +250,17 @@ def endpoints_page(language: Language = ENGLISH) -> str:
             fact = FACTS.get(f"{family}.{name}")
             if fact is None:
                 continue
-            beside = [f"`{other}`" for other, (source, _) in found.items() if source == line and other != name]
+            beside = [
+                f"`{other}`"
+                for other, (source, _) in found.items()
+                if source == line and other != name
+            ]
             cell = f"`{name}`" + (f" ({', '.join(beside)})" if beside else "")
             rows.append(row(cell, title, fact, again(family, name, language), language))
-        parts.append(f"## {about(family, language)}: `client.{family}`\n\n{table}{''.join(rows)}")
+        parts.append(
+            f"## {about(family, language)}{language.say(': ', '：')}`client.{family}`"
+            f"\n\n{table}{''.join(rows)}"
+        )
     return "\n".join(parts)
 
 
@@ -234,7 +278,10 @@ def coverage_zh() -> str:
             f"## {words['title']}\n\n"
             f"应答依据：{words['state']}。字段：**{fidelity.shape}**，规则：**{fidelity.rules}**。{missing}\n\n"
             "| 接口 | 域名 |\n|---|---|\n"
-            + "".join(f"| `{route.method} {route.path}` | {HOSTS[route.host]} |\n" for route in routes)
+            + "".join(
+                f"| `{route.method} {route.path}` | {HOSTS[route.host]} |\n"
+                for route in routes
+            )
         )
     return "\n".join(parts)
 
@@ -254,11 +301,23 @@ GROUPS: Final = (
     (47000, 47999, "47xxx: format"),
     (48000, 48999, "48xxx: interface not granted"),
     (49000, 59999, "49xxx to 53xxx: identity, account, drafts"),
-    (60000, 62999, "60xxx to 62xxx: third-party platform (开放平台), statistics (数据统计)"),
-    (63000, 69999, "63xxx to 65xxx: stores (门店), conditional menus (个性化菜单), staff (客服)"),
+    (
+        60000,
+        62999,
+        "60xxx to 62xxx: third-party platform (开放平台), statistics (数据统计)",
+    ),
+    (
+        63000,
+        69999,
+        "63xxx to 65xxx: stores (门店), conditional menus (个性化菜单), staff (客服)",
+    ),
     (70000, 75999, "70xxx to 73xxx: invoices (发票)"),
     (76000, 84999, "76xxx: rid and quota queries"),
-    (85000, 89999, "85xxx to 89xxx: scan rules (扫普通链接二维码), comments (留言), confirmation"),
+    (
+        85000,
+        89999,
+        "85xxx to 89xxx: scan rules (扫普通链接二维码), comments (留言), confirmation",
+    ),
     (90000, 199999, "101xxx: recognition (OCR)"),
     (200000, 299999, "200xxx: subscription templates (订阅通知)"),
     (300000, 8999999, "886xxx: scan rules"),
@@ -336,7 +395,14 @@ an `AccountError`, and nothing is repeated.
 _HANDLING: Final = """\
 import asyncio
 
-from wxmp import AccountError, APIError, Client, RateLimitError, RecipientError, TransportError
+from wxmp import (
+    AccountError,
+    APIError,
+    Client,
+    RateLimitError,
+    RecipientError,
+    TransportError,
+)
 
 
 async def main() -> None:
@@ -363,7 +429,12 @@ asyncio.run(main())
 def tree() -> str:
     """Return the picture at the top of ``errors.py``."""
     return (
-        inspect.cleandoc((errors.__doc__ or "").partition("::\n")[2].partition("Every class takes")[0]).strip() + "\n"
+        inspect.cleandoc(
+            (errors.__doc__ or "")
+            .partition("::\n")[2]
+            .partition("Every class takes")[0]
+        ).strip()
+        + "\n"
     )
 
 
@@ -390,21 +461,35 @@ def _cell(text: str) -> str:
 
 def errors_page(language: Language = ENGLISH) -> str:
     """Return ``docs/errors.md``, or its twin."""
-    parts = [language.say(_ERRORS_EN, WORDS["pages"]["errors"]).format(tree=tree(), example=_HANDLING)]
+    parts = [
+        language.say(_ERRORS_EN, WORDS["pages"]["errors"]).format(
+            tree=tree(), example=_HANDLING
+        )
+    ]
     columns = language.say(
-        "| code | meaning | class | repeated | what to do |", "| 返回码 | 含义 | 异常类 | 是否重发 | 怎么办 |"
+        "| code | meaning | class | repeated | what to do |",
+        "| 返回码 | 含义 | 异常类 | 是否重发 | 怎么办 |",
     )
     for first, last, title in GROUPS:
-        rows = [code_row(entry, language) for code, entry in sorted(CODES.items()) if first <= code <= last and code]
+        rows = [
+            code_row(entry, language)
+            for code, entry in sorted(CODES.items())
+            if first <= code <= last and code
+        ]
         heading = WORDS["groups"][str(first)] if language.chinese else title
-        parts.append(f"### {heading}\n\n{columns}\n|---|---|---|---|---|\n{''.join(rows)}")
+        parts.append(
+            f"### {heading}\n\n{columns}\n|---|---|---|---|---|\n{''.join(rows)}"
+        )
     title = language.say("WeChat Pay (微信支付)", "微信支付")
     told = language.say(
         "Every code is a `PayAPIError`; `error.verdict` is the word in front of the colon, `error.maybe_acted` says"
         "\nwhether money may have moved.",
         "所有错误码都是 `PayAPIError`；冒号前的词是 `error.verdict`。钱是否可能已经动了，看 `error.maybe_acted`。",
     )
-    columns = language.say("| code | meaning | repeated | what to do |", "| 错误码 | 含义 | 是否重发 | 怎么办 |")
+    columns = language.say(
+        "| code | meaning | repeated | what to do |",
+        "| 错误码 | 含义 | 是否重发 | 怎么办 |",
+    )
     rows = []
     for entry in {id(entry): entry for entry in PAY_CODES.values()}.values():
         meaning, advice = entry.meaning, entry.advice
@@ -412,8 +497,12 @@ def errors_page(language: Language = ENGLISH) -> str:
             meaning, advice = (*WORDS["paycodes"][entry.code], "")[:2]
         number = f'<a id="{entry.code}"></a>`{entry.code}`'
         retried = PAY_RETRIED[entry.verdict][language.chinese]
-        rows.append(f"| {number} | {_cell(meaning)} | `{entry.verdict}`: {retried} | {_cell(advice)} |\n")
-    parts.append(f"## {title}\n\n{told}\n\n{columns}\n|---|---|---|---|\n{''.join(rows)}")
+        rows.append(
+            f"| {number} | {_cell(meaning)} | `{entry.verdict}`: {retried} | {_cell(advice)} |\n"
+        )
+    parts.append(
+        f"## {title}\n\n{told}\n\n{columns}\n|---|---|---|---|\n{''.join(rows)}"
+    )
     return "\n".join(parts)
 
 

@@ -35,6 +35,8 @@ pytestmark = pytest.mark.timeout(600)
 
 #: Where links of the pages lead to. A new host is added here by whoever has looked at it.
 HOSTS = {"github.com", "taskiq-python.github.io"}
+#: Shown where there is no page, in both languages at once.
+LOST = "404.html"
 #: Public modules without a page: what they hold is shown elsewhere, or is nobody's business but the package's.
 UNSHOWN = {
     "wxmp": "every name is shown where it is at home",
@@ -169,7 +171,7 @@ def test_links_to_elsewhere(pages: dict[Path, Html]) -> None:
     assert {urlsplit(link).netloc for link in links} == HOSTS
     own = "https://github.com/wxmp-sdk/wxmp/"
     for link in links:
-        found = re.match(rf"{own}(?:blob|tree)/main/([^#]+)", link)
+        found = re.match(rf"{own}(?:blob|tree|edit)/main/([^#]+)", link)
         assert found is None or (ROOT / found[1]).exists(), link
     assert any(link.startswith(f"{own}blob/main/tests/") for link in links)
 
@@ -182,7 +184,7 @@ def test_pages_say_their_language(site: Path, pages: dict[Path, Html]) -> None:
         assert f'lang="{"zh-CN" if chinese else "en"}"' in page.text[:200]
         twin = Path(*name.parts[1:]) if chinese else Path("zh", name)
         if not (site / twin).exists():
-            assert name.parts[0] in ("reference", "genindex.html"), name
+            assert name.parts[0] in ("reference", "genindex.html", LOST), name
         else:
             (link,) = set(re.findall(r'<link rel="alternate" hreflang="[\w-]+" href="([^"]+)"', page.text))
             assert (path.parent / link).resolve() == site / twin
@@ -196,8 +198,27 @@ def test_pages_describe_themselves(site: Path, pages: dict[Path, Html]) -> None:
         path for path, text in written.items() if not re.search(r'<meta name="description" content="[^"]+">', text)
     ]
     assert lacking == []
+    said = {path: re.findall(r'<meta name="description" content="([^"]+)">', text)[0] for path, text in written.items()}
+    # Whoever finds it elsewhere has no page before it: a sentence, and none about the making of the page.
+    assert {path.name: text for path, text in said.items() if len(text) < 15 or "make docs-tables" in text} == {}
     titles = Counter(re.findall(r"<title>(.*?)</title>", text)[0] for text in written.values())
     assert [title for title, times in titles.items() if times > 1] == []
+
+
+def test_every_page_leads_to_its_source(site: Path) -> None:
+    """A reader who finds a mistake is one click away from mending it, in the language of the page."""
+    for name, source in (("webhook.html", "docs/webhook.md"), ("zh/howto/oauth.html", "docs/zh/howto/oauth.md")):
+        text = (site / name).read_text(encoding="utf-8")
+        assert f'href="https://github.com/wxmp-sdk/wxmp/edit/main/{source}"' in text
+
+
+def test_the_theme_speaks_chinese(site: Path) -> None:
+    """What the theme says around a page is in the page's language."""
+    text = (site / "zh" / "webhook.html").read_text(encoding="utf-8")
+    for english, chinese in (("Next", "下一页"), ("Previous", "上一页"), ("On this page", "本页目录")):
+        assert re.search(rf">\s*{chinese}\s*<", text)
+        assert not re.search(rf">\s*{english}\s*<", text)
+    assert re.search(r">\s*Next\s*<", (site / "webhook.html").read_text(encoding="utf-8"))
 
 
 def test_a_family_begins_with_its_calls(site: Path) -> None:
@@ -253,7 +274,7 @@ def address(site: Path) -> Iterator[str]:
 def window(chromium: Browser) -> Iterator[tuple[BrowserContext, Watched]]:
     """One window for all tests; whatever goes wrong in it fails the test that is running."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     yield context, Watched(context)
     context.close()
 
@@ -304,6 +325,55 @@ def test_the_switch_leads_to_the_other_language_and_back(page: Page, address: st
     page.wait_for_url(re.compile(r":\d+/webhook\.html$"))
 
 
+def test_programs_fit_their_page(page: Page, address: str) -> None:
+    """On a laptop a program is read without scrolling it."""
+    page.set_viewport_size({"width": 1366, "height": 800})
+    for name in ("tutorial.html", "migrating.html", "zh/pay.html", "simulator.html"):
+        page.goto(f"{address}/{name}")
+        scroll = """() => [...document.querySelectorAll("article pre")]
+          .filter(node => node.scrollWidth > node.clientWidth + 1).map(node => node.innerText.slice(0, 60))"""
+        assert page.evaluate(scroll) == [], name
+
+
+def test_what_is_not_there_leads_back(site: Path, window: tuple[BrowserContext, Watched]) -> None:
+    """The page for a wrong address finds the site from any depth, below any folder of the server."""
+    asked: list[str] = []
+
+    class Lost(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            body = (site / LOST).read_bytes()
+            self.send_response(404)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if self.path == "/docs/v1/zh/searchindex.js" else 404)
+            self.end_headers()
+
+    context, watched = window
+    with ThreadingHTTPServer(("127.0.0.1", 0), Lost) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        opened = context.new_page()
+        try:
+            opened.goto(f"http://127.0.0.1:{server.server_address[1]}/docs/v1/howto/nothing.html")
+            opened.locator('a[href="/docs/v1/zh/index.html"]').wait_for()
+        finally:
+            opened.close()
+            server.shutdown()
+            thread.join()
+    watched.troubles.clear()  # a browser counts each 404 as one
+    assert asked == ["/docs/v1/howto/zh/searchindex.js", "/docs/v1/zh/searchindex.js"]
+    for name in re.findall(r'data-page="([^"]+)"', (site / LOST).read_text(encoding="utf-8")):
+        assert (site / name).is_file(), name
+
+
 LUMINANCE = """(selector) => {
   const rgb = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
   const light = (colour) => {
@@ -342,7 +412,14 @@ def test_text_can_be_read(page: Page, address: str, scheme: str) -> None:
         ("zh/", "客服消息", "webhook.html"),
         ("zh/", "去重", "webhook.html"),
         ("zh/", "token", "token-store.html"),
+        ("", "access_token", "token-store.html"),
+        ("zh/", "access_token", "token-store.html"),
         ("zh/", "40164", "errors.html#code-40164"),
+        ("", "refund", "pay.html"),
+        ("zh/", "被动回复", "webhook.html"),
+        ("zh/", "IP白名单", "howto/production.html"),  # letters and Chinese without a space between them
+        ("zh/", "docker", "howto/workers.html"),
+        ("zh/", "幂等", "howto/notices.html"),
     ],
 )
 def test_search_finds(page: Page, address: str, where: str, query: str, expected: str) -> None:

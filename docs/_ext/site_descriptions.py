@@ -17,12 +17,24 @@ _PEER: Final = re.compile(r"^(?:from|import) (wechatpy|werobot)\b", re.MULTILINE
 
 
 def describe(
-    app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+    app: Sphinx,
+    pagename: str,
+    template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
 ) -> None:
     """Make the first paragraph of a page its description."""
-    found = [] if doctree is None else [node for node in doctree.findall(nodes.paragraph) if node.astext().strip()]
+    found = (
+        []
+        if doctree is None
+        else [
+            node for node in doctree.findall(nodes.paragraph) if node.astext().strip()
+        ]
+    )
     if found:
-        first = next((node for node in found if isinstance(node.parent, nodes.section)), found[0])
+        first = next(
+            (node for node in found if isinstance(node.parent, nodes.section)), found[0]
+        )
         text = " ".join(first.astext().split())
         short = text if len(text) <= _LENGTH else f"{text[: _LENGTH - 1]}…"
         context["metatags"] += f'<meta name="description" content="{escape(short)}">\n'
@@ -30,7 +42,11 @@ def describe(
 
 def take_sides(app: Sphinx, doctree: nodes.document) -> None:
     """Where programs of other SDKs stand before ours, say whose each is."""
-    blocks = [block for block in doctree.findall(nodes.literal_block) if block.get("language") == "python"]
+    blocks = [
+        block
+        for block in doctree.findall(nodes.literal_block)
+        if block.get("language") == "python"
+    ]
     if any(_PEER.search(block.astext()) for block in blocks):
         for block in blocks:
             found = _PEER.search(block.astext())

@@ -72,7 +72,10 @@ def rewrite(app: Sphinx, docname: str, content: list[str]) -> None:
         if mark and (not fence or mark[1].startswith(fence)):
             fence = "" if fence else mark[1]
         elif not fence:
-            line = _LINK.sub(lambda found: found[1] + _address(app, docname, found[2]) + found[3], line)
+            line = _LINK.sub(
+                lambda found: found[1] + _address(app, docname, found[2]) + found[3],
+                line,
+            )
         lines.append(line)
     content[0] = "\n".join(lines)
 

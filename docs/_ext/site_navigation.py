@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def tree(app: Sphinx, pagename: str) -> str:
     """Return the tree as the theme expects it, seen from a page."""
     env, builder = app.env, app.builder
-    parents = {child: page for page, children in env.toctree_includes.items() for child in children}
+    parents = {
+        child: page
+        for page, children in env.toctree_includes.items()
+        for child in children
+    }
     ancestors, page = {pagename}, pagename
     while page in parents and parents[page] not in ancestors:
         page = parents[page]
@@ -32,24 +36,39 @@ def tree(app: Sphinx, pagename: str) -> str:
                 continue
             marks = f"toctree-l{depth}" + (" current" if page in ancestors else "")
             here = "current " if page == pagename else ""
-            address = "#" if page == pagename else builder.get_relative_uri(pagename, page)
+            address = (
+                "#" if page == pagename else builder.get_relative_uri(pagename, page)
+            )
             text = escape(title or env.titles[page].astext())
-            below = branch([(None, child) for child in env.toctree_includes.get(page, [])], depth + 1)
+            below = branch(
+                [(None, child) for child in env.toctree_includes.get(page, [])],
+                depth + 1,
+            )
             link = f'<a class="{here}reference internal" href="{address}">{text}</a>'
             items.append(f'<li class="{marks}">{link}{below}</li>')
-        current = ' class="current"' if any(page in ancestors for _, page in pages) else ""
+        current = (
+            ' class="current"' if any(page in ancestors for _, page in pages) else ""
+        )
         return f"<ul{current}>{''.join(items)}</ul>" if items else ""
 
     parts = []
     for node in env.tocs[app.config.root_doc].findall(addnodes.toctree):
         if node.get("caption"):
             caption = escape(node["caption"])
-            parts.append(f'<p class="caption" role="heading"><span class="caption-text">{caption}</span></p>')
+            parts.append(
+                f'<p class="caption" role="heading"><span class="caption-text">{caption}</span></p>'
+            )
         parts.append(branch(node["entries"], 1))
     return "".join(parts)
 
 
-def replace(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+def replace(
+    app: Sphinx,
+    pagename: str,
+    template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
     """Put our tree in the place of Sphinx's, before the theme asks for it."""
     context["toctree"] = lambda **_: tree(app, pagename)
 

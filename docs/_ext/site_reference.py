@@ -34,7 +34,11 @@ def give_types() -> None:
     Everything is loaded first, so that nothing can go in circles.
     """
     names = [found.name for found in pkgutil.walk_packages(wxmp.__path__, "wxmp.")]
-    modules = [importlib.import_module(name) for name in names if "__main__" not in name and ".cli" not in name]
+    modules = [
+        importlib.import_module(name)
+        for name in names
+        if "__main__" not in name and ".cli" not in name
+    ]
     for module in modules:
         source = inspect.getsource(module)
         for node in ast.parse(source).body:
@@ -53,18 +57,29 @@ def put_calls_first() -> None:
             places, names = analyzer.tagorder, vars(module)
             # Sphinx shows the members of a module in the order of this list.
             module.__all__ = sorted(
-                module.__all__, key=lambda entry: (not _is_family(names[entry]), places.get(entry, len(places)), entry)
+                module.__all__,
+                key=lambda entry: (
+                    not _is_family(names[entry]),
+                    places.get(entry, len(places)),
+                    entry,
+                ),
             )
 
 
 def _is_family(value: object) -> bool:
-    return inspect.isclass(value) and value.__module__.startswith("wxmp.") and value.__name__.endswith("API")
+    return (
+        inspect.isclass(value)
+        and value.__module__.startswith("wxmp.")
+        and value.__name__.endswith("API")
+    )
 
 
 class Docstring(GoogleDocstring):
     """Our docstrings: types stand in the signature, so that a colon in a sentence is only a colon."""
 
-    def _consume_returns_section(self, preprocess_types: bool = False) -> list[tuple[str, str, list[str]]]:
+    def _consume_returns_section(
+        self, preprocess_types: bool = False
+    ) -> list[tuple[str, str, list[str]]]:
         lines = self._dedent(self._consume_to_next_section())
         return [("", "", lines)] if lines else []
 
@@ -73,27 +88,46 @@ class Docstring(GoogleDocstring):
 
     def _parse_custom_generic_section(self, section: str) -> list[str]:
         """Show where a fact comes from: one line each, without a heading."""
-        lines = [line.strip() for line in self._consume_to_next_section() if line.strip()]
-        return [".. container:: source", "", *[f"   | {self._source(line)}" for line in lines], ""]
+        lines = [
+            line.strip() for line in self._consume_to_next_section() if line.strip()
+        ]
+        return [
+            ".. container:: source",
+            "",
+            *[f"   | {self._source(line)}" for line in lines],
+            "",
+        ]
 
     @staticmethod
     def _source(line: str) -> str:
         return re.sub(r"^((?:GET|POST|PUT|DELETE|PATCH) \S+)", r"``\1``", line)
 
 
-def read(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def read(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
     """Turn a docstring into reStructuredText."""
     lines[:] = Docstring(list(lines), app.config, app, what, name, obj, options).lines()
 
 
-def shorten(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returns: str) -> Any:
+def shorten(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: Any,
+    options: Any,
+    signature: str,
+    returns: str,
+) -> Any:
     """Leave the constructor of a family out, because the client calls it, and the default that says "a new one"."""
     if what == "class" and _is_family(obj):
         return "", returns
     return (signature or "").replace("= NOTHING", "= ...") or signature, returns
 
 
-def skip(app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+def skip(
+    app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: Any
+) -> bool | None:
     """Show the members of an enum, and not the field that every record has."""
     if name == "extra":
         return True
@@ -132,7 +166,9 @@ def _walk(value: object, path: str) -> object | None:
 def _home(found: object, first: object, rest: str, address: str) -> str:
     if inspect.ismodule(found):
         return found.__name__
-    if get_origin(first) is not None or not (inspect.isclass(first) or inspect.isroutine(first)):
+    if get_origin(first) is not None or not (
+        inspect.isclass(first) or inspect.isroutine(first)
+    ):
         return address
     home, name = first.__module__, first.__qualname__
     return f"{home}.{name}" + (f".{rest}" if rest else "")
@@ -149,9 +185,20 @@ def point(app: Sphinx, doctree: nodes.document) -> None:
             continue
         target, room = node["reftarget"], node.get("py:module") or "wxmp"
         owner = node.get("py:class")
-        rooms = [room, "wxmp", "wxmp.webhook", "wxmp.pay", "wxmp.broadcast", "wxmp.control"]
+        rooms = [
+            room,
+            "wxmp",
+            "wxmp.webhook",
+            "wxmp.pay",
+            "wxmp.broadcast",
+            "wxmp.control",
+        ]
         found = named(f"{owner}.{target}", [room]) if owner else None
-        found = found or named(target, rooms) or (named(target, sorted(sys.modules)) if _in_signature(node) else None)
+        found = (
+            found
+            or named(target, rooms)
+            or (named(target, sorted(sys.modules)) if _in_signature(node) else None)
+        )
         if found is None:
             if _in_signature(node) and not target.replace(".", "").isidentifier():
                 node.replace_self(node.children)
@@ -173,14 +220,21 @@ def _in_signature(node: nodes.Node | None) -> bool:
     return False
 
 
-def rescue(app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.Node) -> nodes.Node | None:
+def rescue(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.Node
+) -> nodes.Node | None:
     """Find the members of what is shown under another module's name; show private types of signatures as words."""
     if node.get("refdomain") != "py":
         return None
-    domain, tail = env.domains.python_domain, ".".join(node["reftarget"].split(".")[-2:])
+    domain, tail = (
+        env.domains.python_domain,
+        ".".join(node["reftarget"].split(".")[-2:]),
+    )
     found = [name for name in domain.objects if name.endswith(f".{tail}")]
     if len(found) == 1 and "." in tail:
-        return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, content)
+        return domain.resolve_xref(
+            env, node["refdoc"], app.builder, "obj", found[0], node, content
+        )
     return content if node.get("undocumented") else None
 
 

@@ -19,7 +19,7 @@ _RUN: Final = re.compile(r"[\u3400-\u9fff]+|[^\W\u3400-\u9fff]+")
 _SPLITTER: Final = r"""
 var splitQuery = (query) => {
   const words = [];
-  for (const run of query.match(/[\u3400-\u9fff]+|[\p{Letter}\p{Number}_]+/gu) || []) {
+  for (const run of query.match(/[\u3400-\u9fff]+|(?:(?![\u3400-\u9fff])[\p{Letter}\p{Number}_])+/gu) || []) {
     if (!/[\u3400-\u9fff]/.test(run) || run.length === 1) words.push(run);
     else for (let at = 0; at + 1 < run.length; at++) words.push(run.slice(at, at + 2));
   }

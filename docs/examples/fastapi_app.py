@@ -18,7 +18,9 @@ from wxmp.webhook import MenuClickEvent, RedisDedupe, TextMessage, Webhook
 
 logging.basicConfig(level=logging.INFO)
 hook = Webhook.from_env(dedupe=RedisDedupe(os.environ["WXMP_TOKEN_STORE"]))
-app = FastAPI(routes=[webhook_route("/wx", hook)], lifespan=wxmp_lifespan(webhooks=hook))
+app = FastAPI(
+    routes=[webhook_route("/wx", hook)], lifespan=wxmp_lifespan(webhooks=hook)
+)
 
 
 @hook.on(TextMessage)
@@ -37,7 +39,11 @@ async def help_tapped(event: MenuClickEvent) -> str:
 async def member_since_tapped(event: MenuClickEvent, client: Client) -> str | None:
     """Ask the platform first. However long that takes, the user gets this answer, and gets it once."""
     user = await client.user.get(event.openid)
-    return f"您于 {user.subscribe_time:%Y-%m-%d} 关注了我们" if user.subscribe_time else None
+    return (
+        f"您于 {user.subscribe_time:%Y-%m-%d} 关注了我们"
+        if user.subscribe_time
+        else None
+    )
 
 
 @app.get("/users/{openid}")

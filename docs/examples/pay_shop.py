@@ -20,7 +20,14 @@ from fastapi.responses import JSONResponse
 
 from wxmp import TransportError
 from wxmp.integrations.fastapi import pay_route
-from wxmp.pay import Notifications, PayAPIError, PayClient, PaymentSucceeded, RefundEvent, Transaction
+from wxmp.pay import (
+    Notifications,
+    PayAPIError,
+    PayClient,
+    PaymentSucceeded,
+    RefundEvent,
+    Transaction,
+)
 
 logging.basicConfig(level=logging.INFO)
 PRICE_FEN = 100
@@ -71,7 +78,11 @@ def deliver(purchase: Purchase) -> None:
 def learn(purchase: Purchase, found: Transaction) -> None:
     """Take over what the platform says of an order, if it is about the very same thing."""
     if found.paid:
-        found.check(appid=str(pay.appid), out_trade_no=purchase.number, total_fen=purchase.total_fen)
+        found.check(
+            appid=str(pay.appid),
+            out_trade_no=purchase.number,
+            total_fen=purchase.total_fen,
+        )
         deliver(purchase)
     elif found.settled:
         purchase.state = "closed"
@@ -81,7 +92,9 @@ def learn(purchase: Purchase, found: Transaction) -> None:
 async def paid(event: PaymentSucceeded) -> None:
     """Believe a notice only when it is about this very order."""
     purchase = PURCHASES[event.resource.out_trade_no]
-    event.check(appid=str(pay.appid), out_trade_no=purchase.number, total_fen=purchase.total_fen)
+    event.check(
+        appid=str(pay.appid), out_trade_no=purchase.number, total_fen=purchase.total_fen
+    )
     deliver(purchase)
 
 
@@ -104,7 +117,10 @@ async def page_parameters(number: str) -> dict[str, str]:
     """Order, and return what the page hands to WeixinJSBridge. Called again, it is the same order, signed anew."""
     purchase = find(number)
     order = await pay.order.jsapi(
-        purchase.number, description="一杯茶", total_fen=purchase.total_fen, openid=purchase.openid
+        purchase.number,
+        description="一杯茶",
+        total_fen=purchase.total_fen,
+        openid=purchase.openid,
     )
     return order.params()
 
