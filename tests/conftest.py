@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.browser import chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Without these, a property fails when the machine pauses for 0.2 s, and every run asks something else. To look further:
+# --hypothesis-profile=default. What a test says of itself stands.
+settings.register_profile("wxmp", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wxmp")
 
 
 def pytest_report_header() -> str:
@@ -33,17 +41,74 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "untraced: quicker, and what it reaches does not count as covered")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Let a fuzzer run without coverage: what only chance has reached is not what a test shows."""
-    tracer = sys.gettrace()
-    if item.get_closest_marker("untraced") is None or tracer is None:
-        return (yield)
-    sys.settrace(None)
+#: What coverage watches with; None without coverage, and where it needs no tracer.
+TRACER = sys.gettrace() if type(sys.gettrace()).__module__.partition(".")[0] == "coverage" else None
+#: And what it watches new threads with.
+THREADS = threading.gettrace()
+
+
+@contextlib.contextmanager
+def watching(how: Any, threads: Any = THREADS) -> Iterator[None]:
+    """Let coverage watch, or not, until the end of the block."""
+    if TRACER is None:
+        yield
+        return
+    before, threads_before = sys.gettrace(), threading.gettrace()
+    threading.settrace(threads)
+    sys.settrace(how)
     try:
-        return (yield)
+        yield
     finally:
-        sys.settrace(tracer)
+        sys.settrace(before)
+        threading.settrace(threads_before)
+
+
+# Coverage doubles the time of whatever runs, so it watches what tests do, and what they import. What pytest does in
+# between is a quarter of all.
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the process that hands out the tests go unwatched; its workers run them."""
+    if TRACER is not None and session.config.pluginmanager.has_plugin("dsession"):
+        threading.settrace(None)  # type: ignore[arg-type]
+        sys.settrace(None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem() -> Iterator[None]:
+    """Make the tests of a module that has been imported."""
+    with watching(None):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop() -> Iterator[None]:
+    """Run the tests."""
+    with watching(None):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_fixture_setup() -> Iterator[None]:
+    """Watch a fixture, also one of a test that is not watched: it may be there for others too."""
+    with watching(TRACER):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Watch a test, but no fuzzer: what only chance has reached is not what a test shows."""
+    chance = item.get_closest_marker("untraced") or item.get_closest_marker("hypothesis")
+    with watching(None, None) if chance else watching(TRACER):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Watch the ends of fixtures."""
+    with watching(TRACER):
+        return (yield)
 
 
 @pytest.fixture(scope="module")

@@ -562,7 +562,7 @@ async def test_answer_that_is_no_object(world: Make, content: bytes) -> None:
     assert caught.value.body == content.decode()[:200]
 
 
-@pytest.mark.parametrize("errcode", ["many", "", {}, [1], "1_0_x", "9" * 5000])
+@pytest.mark.parametrize("errcode", ["many", "", {}, [1], "1_0_x", "9" * 5000, 10**30, True, 1.5])
 async def test_errcode_that_is_no_number(world: Make, errcode: object) -> None:
     """An errcode that is no number is a ReplyError."""
     w = world(answer(errcode), attempts=1)

@@ -377,7 +377,7 @@ async def test_an_address_that_does_not_answer_holds_nobody_up(server, monkeypat
     monkeypatch.setattr(_pool, "_attempt", silent)
     pool = make_pool(server)
     await warm(pool)
-    await asyncio.wait_for(given_up.wait(), 1)
+    await asyncio.wait_for(given_up.wait(), 10)
     pool.close()
 
 
@@ -396,7 +396,9 @@ async def test_two_addresses_that_answer_leave_one_connection(server, monkeypatc
     monkeypatch.setattr(_pool, "_attempt", both)
     pool = make_pool(server)
     await warm(pool)
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(10):
+        while server.open > 1 or server.connections < 2:
+            await asyncio.sleep(0.005)
     assert server.open == 1
     pool.close()
 

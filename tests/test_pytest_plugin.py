@@ -184,7 +184,7 @@ def test_retries_take_simulated_time(suite):
             wx_sim.faults.add("busy", path="/cgi-bin/user/info")
             with pytest.raises(BusyError):
                 await client.user.get(alice.openid)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 15
     """)
     result.assert_outcomes(passed=1)
 

@@ -155,7 +155,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield made
     else:
         with RedisServer(password="the-redis-password") as server:
-            made = RedisTokenStore(server.url)
+            made = RedisTokenStore(server.url, timeout=10)
             yield made
             await made.aclose()
 

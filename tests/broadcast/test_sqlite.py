@@ -21,8 +21,9 @@ import pytest
 
 import wxmp.broadcast.sqlite
 from tests.broadcast.journals import LEASE, RUN, SQLiteRoom
+from wxmp._beijing import BEIJING
 from wxmp.broadcast.records import Outcome, Result, RunKey
-from wxmp.broadcast.sqlite import BEIJING, SQLiteJournal
+from wxmp.broadcast.sqlite import SQLiteJournal
 from wxmp.errors import ConfigError, JournalError
 
 HEAD = """

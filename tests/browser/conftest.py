@@ -17,7 +17,7 @@ from wxmp.simulator import Simulator
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PATIENCE = 10_000  # milliseconds
+PATIENCE = 40_000  # milliseconds
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -71,7 +71,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip(machine.MISSING)
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(machine.FLAGS))
+        browser = playwright.chromium.launch(executable_path=path, args=list(machine.FLAGS), timeout=90_000)
         yield browser
         browser.close()
 

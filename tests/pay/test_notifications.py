@@ -13,6 +13,7 @@ import pytest
 from tests.pay import notices
 from tests.pay.notices import APPID, COMBINED, NEWS, NUMBER, PARTNER, REFUND, SHOP, TRANSACTION, TRANSFER, Notice
 from tests.redis_server import RedisServer
+from tests.tokens.virtual_time import virtual
 from wxmp.errors import ConfigError, PayDecryptError, PayMismatchError, PaySignatureError, WebhookStoreError
 from wxmp.pay import notify_records as records
 from wxmp.pay._certificates import CertificateStore
@@ -452,6 +453,7 @@ class TestOnce:
 
         assert await answer(shop, SHOP.notice()) == 500
 
+    @virtual
     async def test_slow_handler_goes_on(self) -> None:
         """Past the deadline the answer is 503, the handler goes on alone, and a repetition finds it done."""
         shop = SHOP.notifications(deadline=0.1)
@@ -464,6 +466,7 @@ class TestOnce:
         assert await answer(shop, again(notice)) == 204
         assert (handler.started, handler.ended, handler.most) == (1, 1, 1)
 
+    @virtual
     async def test_slow_handler_that_fails_runs_again(self) -> None:
         """A handler that fails after its answer went out is run by the next repetition, after it has ended."""
         shop = SHOP.notifications(deadline=0.1)
@@ -478,6 +481,7 @@ class TestOnce:
         assert await answer(shop, again(notice)) == 204
         assert (handler.started, handler.ended, handler.most) == (2, 1, 1)
 
+    @virtual
     async def test_handler_that_never_ends_is_stopped(self) -> None:
         """After ``handler_timeout`` a handler is stopped, and its notice is free for the next repetition."""
         shop = SHOP.notifications(deadline=0.1, handler_timeout=0.2)
@@ -485,9 +489,8 @@ class TestOnce:
         handler.go_on = asyncio.Event()
         notice = SHOP.notice()
         assert await answer(shop, notice) == 503
-        async with asyncio.timeout(5):
-            while handler.running:
-                await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        assert not handler.running
         handler.go_on.set()
         assert await answer(shop, again(notice)) == 204
         assert (handler.started, handler.ended, handler.most) == (2, 1, 1)
@@ -544,6 +547,7 @@ class TestReplay:
         assert [await answer(shop, notice), await answer(shop, notice)] == [204, 204]
         assert handler.started == 1
 
+    @virtual
     async def test_of_what_failed(self) -> None:
         """It runs nothing, 401; a genuine repetition does."""
         shop = SHOP.notifications()
@@ -612,6 +616,7 @@ class BrokenDedupe(DedupeStore):
 class TestFleet:
     """Several workers with one store."""
 
+    @virtual
     async def test_store_is_down(self) -> None:
         """Without the store nothing runs: 503, and the notice comes again."""
         shop = SHOP.notifications(dedupe=BrokenDedupe(), deadline=0.1)
@@ -621,14 +626,14 @@ class TestFleet:
 
     async def test_once_in_a_fleet(self, redis: RedisServer) -> None:
         """Two workers get the same notice at once, and again: one handler, success for all."""
-        workers = [SHOP.notifications(dedupe=RedisDedupe(redis.url, prefix="once")) for _ in range(2)]
+        workers = [SHOP.notifications(dedupe=RedisDedupe(redis.url, prefix="once", timeout=10)) for _ in range(2)]
         handlers = [Counter(worker) for worker in workers]
         go_on = asyncio.Event()
         for handler in handlers:
             handler.go_on = go_on
         notice = SHOP.notice()
         both = [asyncio.create_task(answer(worker, again(notice))) for worker in workers]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.wait(
                 [asyncio.ensure_future(handler.begun.wait()) for handler in handlers],
                 return_when=asyncio.FIRST_COMPLETED,
@@ -643,7 +648,7 @@ class TestFleet:
 
     async def test_failure_moves_on(self, redis: RedisServer) -> None:
         """What failed with one worker is run by the other."""
-        workers = [SHOP.notifications(dedupe=RedisDedupe(redis.url, prefix="moves")) for _ in range(2)]
+        workers = [SHOP.notifications(dedupe=RedisDedupe(redis.url, prefix="moves", timeout=10)) for _ in range(2)]
         handlers = [Counter(worker) for worker in workers]
         handlers[0].fail = 1
         notice = SHOP.notice()
@@ -657,7 +662,7 @@ class TestFleet:
 
 async def test_storm(redis: RedisServer) -> None:
     """Many notices, each four times at once, two workers, handlers that fail first: each is handled once, alone."""
-    workers = [SHOP.notifications(dedupe=RedisDedupe(redis.url, prefix="storm")) for _ in range(2)]
+    workers = [SHOP.notifications(dedupe=RedisDedupe(redis.url, prefix="storm", timeout=10)) for _ in range(2)]
     running: dict[str, int] = {}
     ended: dict[str, int] = {}
     failed: set[str] = set()
@@ -677,11 +682,12 @@ async def test_storm(redis: RedisServer) -> None:
     for worker in workers:
         worker.default(handle)
     storm = [SHOP.notice(id=f"storm-{index % 3}-{index}-{index % 3}") for index in range(30)]
-    for _ in range(2):
+    rounds: list[set[int]] = []
+    while len(rounds) < 2 or 503 in rounds[-1] | rounds[-2]:  # the machine was too slow for the time of a delivery
         requests = [answer(worker, again(notice)) for notice in storm for worker in (*workers, *workers)]
-        statuses = await asyncio.gather(*requests)
-        assert set(statuses) <= {204, 500}
-    assert set(statuses) == {204}
+        rounds.append(set(await asyncio.gather(*requests)))
+    assert rounds[0] <= {204, 500, 503}
+    assert rounds[-1] == {204}
     assert len(failed) == 10
     assert ended == dict.fromkeys((f"storm-{index % 3}-{index}-{index % 3}" for index in range(30)), 1)
     assert overlaps == 0
@@ -720,6 +726,7 @@ async def test_refusals_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) ->
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
 
+@virtual
 async def test_certificates_that_do_not_come() -> None:
     """While certificates are fetched nobody waits longer than half of the deadline; the fetch goes on."""
     go_on, ended = asyncio.Event(), asyncio.Event()

@@ -27,7 +27,7 @@ ADDRESS = "WXMP_PEERS"
 ENVIRONMENT = Path(os.environ.get(ADDRESS) or ROOT / ".venv" / "peers")
 #: The second version of wechatpy, which cannot be installed beside the first.
 NEXT = ENVIRONMENT / "next"
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 60.0
 
 
 class PeerError(Exception):

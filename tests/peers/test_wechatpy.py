@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tests.peers.gateway import Gateway
     from wxmp.simulator import Phone
 
-DAY = 86_400.0
 TITLES = "https://api.weixin.qq.com/wxaapi/newtmpl/getpubtemplatetitles"
 TOKEN = "peerToken1"
 AES_KEY = base64.b64encode(bytes(range(7, 39))).decode()[:43]
@@ -509,8 +508,10 @@ def test_autoreply(peer: Peer) -> None:
 
 def test_statistics(peer: Peer, simulator: Simulator) -> None:
     """Yesterday's numbers come in the documented shape: wechatpy takes ``list`` out of them."""
-    simulator.advance(DAY + 10 * 3600)
-    today = dt.datetime.fromtimestamp(simulator.world.now(), dt.timezone(dt.timedelta(hours=8)))
+    # At noon: before eight o'clock there are none.
+    now = dt.datetime.fromtimestamp(simulator.world.now(), dt.timezone(dt.timedelta(hours=8)))
+    today = (now + dt.timedelta(days=1)).replace(hour=12)
+    simulator.advance((today - now).total_seconds())
     day = (today - dt.timedelta(days=1)).strftime("%Y-%m-%d")
     assert [row["ref_date"] for row in peer("client.datacube.get_user_cumulate", day, day)] == [day]
     for row in peer("client.datacube.get_user_summary", day, day):

@@ -33,6 +33,8 @@ class Settings:
     concurrency: int = 20
     per_second: float | None = None
     lease: float = 3.0
+    #: It begins when this file is there.
+    gate: str = ""
 
 
 def open_journal(address: str) -> Journal:
@@ -52,6 +54,10 @@ async def main(settings: Settings) -> None:
         Client(settings.appid, settings.secret, base_url=settings.url) as client,
         open_journal(settings.journal) as journal,
     ):
+        if settings.gate:
+            print("ready", flush=True)
+            while not Path(settings.gate).exists():
+                await asyncio.sleep(0.01)
         run = client.broadcast.template(
             openids,
             TemplateMessage({"thing1": "订单已发货"}),

@@ -44,7 +44,7 @@ def make_notifications(settings: Settings) -> Notifications:
         public_key=settings.public_pem,
         public_key_id=shop.public_key_id,
     )
-    notifications = Notifications(keys, dedupe=RedisDedupe(settings.redis), deadline=1.0, drain=1.0)
+    notifications = Notifications(keys, dedupe=RedisDedupe(settings.redis), deadline=2.5, drain=1.0)
     journal = os.open(settings.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def note(what: str, label: str) -> None:

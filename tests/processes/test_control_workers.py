@@ -20,11 +20,11 @@ import attrs
 import httpx
 import pytest
 
-from tests.redis_server import free_port
+from tests.redis_server import held_port
 from wxmp.control import ControlKey
 from wxmp.simulator import Policy, Simulator
 
-from .fleet import Fleet, errors, slowest
+from .fleet import Fleet, errors, slowest, waited
 from .together import Place, Wave
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 #: The first test of a wave takes as long as its longest case.
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-START_WITHIN, STOP_WITHIN = 30.0, 20.0
+START_WITHIN, STOP_WITHIN = 90.0, 40.0
 #: Times for a busy machine: a server that does not answer in a second is one that was stopped, and not a slow one.
 TIMES = {
     "lease": 6.0,
@@ -49,7 +49,7 @@ TIMES = {
 }
 #: Longest call while a server hangs: its part of the time limit, and some more.
 HANGING = 4.0
-#: Longest call when nothing has to be waited for.
+#: Longest wait for a token when none has to be waited for.
 FLOWING = 1.5
 
 
@@ -57,7 +57,10 @@ class Replica:
     """A process that serves."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        self._settings = {**settings, "port": free_port()}
+        self._holder = held_port()
+        self._settings = {**settings, "port": self._holder.getsockname()[1]}
+        if sys.platform != "linux":
+            self._holder.close()
         self._output = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - end() closes it
         self.start()
 
@@ -98,6 +101,7 @@ class Replica:
             self.signal(signal.SIGCONT)
             self._process.communicate(timeout=STOP_WITHIN)
             assert self._process.returncode == 0
+        self._holder.close()
         with self._output:
             return self.log()
 
@@ -161,7 +165,7 @@ def control(lasting: Simulator, redis: RedisServer) -> Iterator[Control]:
         yield made
 
 
-def wait_for(condition: Callable[[], object], timeout: float = 10.0) -> None:
+def wait_for(condition: Callable[[], object], timeout: float = 40.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -253,7 +257,7 @@ def test_tokens_die_while_replicas_are_killed(place: Place) -> None:
     for number, replica in enumerate(control.replicas):
         replica.kill()
         control.simulator.kill_token("plain", how="forced")
-        wait_for(lambda number=number: fleet.requests == number + 2, timeout=20.0)  # type: ignore[misc]
+        wait_for(lambda number=number: fleet.requests == number + 2)  # type: ignore[misc]
         time.sleep(1.0)
         replica.start()
     outcomes = fleet.all("stop")
@@ -276,7 +280,7 @@ def test_planned_refreshes_while_replicas_are_killed(place: Place) -> None:
         time.sleep(0.5)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
-    assert slowest(outcomes) < FLOWING
+    assert waited(outcomes) < FLOWING
     issued = control.simulator.tokens_issued("plain")
     # It is the replicas' starts that take the time, and on a busy machine more than 24 s of it.
     assert 2 <= issued <= 1 + (time.monotonic() - began) / 6
@@ -296,12 +300,12 @@ def test_the_server_is_gone_for_good(place: Place) -> None:
     while time.monotonic() < end:
         outcomes = fleet.all("calls", 2)
         assert errors(outcomes) == []
-        assert slowest(outcomes) < FLOWING
+        assert waited(outcomes) < FLOWING
         time.sleep(0.1)
-    wait_for(lambda: set(errors(fleet.all("calls", 2))) == {"TokenStoreUnavailable"}, timeout=25.0)
+    wait_for(lambda: set(errors(fleet.all("calls", 2))) == {"TokenStoreUnavailable"})
     assert simulator.tokens_issued("plain") == issued
     replica.start()
-    wait_for(lambda: errors(fleet.all("calls", 2)) == [], timeout=15.0)
+    wait_for(lambda: errors(fleet.all("calls", 2)) == [])
     assert simulator.tokens_issued("plain") <= issued + 2
 
 
@@ -318,7 +322,7 @@ def test_a_server_without_memory_restarts(place: Place, channel: str) -> None:
     time.sleep(3.0)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
-    assert slowest(outcomes) < FLOWING
+    assert waited(outcomes) < FLOWING
     assert fleet.requests == 2
     cold = control.fleet()
     start(cold, 1)
@@ -361,7 +365,7 @@ def test_the_replica_that_fetches_freezes(control: Control) -> None:
     holder.signal(signal.SIGCONT)
     time.sleep(1.0)
     assert errors(fleet.all("calls", 4)) == []
-    wait_for(lambda: control.status(holder)["usable"], timeout=20.0)
+    wait_for(lambda: control.status(holder)["usable"])
     generations = {control.status(replica)["generation"] for replica in control.replicas}
     assert len(generations) == 1
 
@@ -379,7 +383,7 @@ def test_a_black_hole_comes_first(control: Control) -> None:
         time.sleep(2.0)
         outcomes = fleet.all("stop")
         assert errors(outcomes) == []
-        assert slowest(outcomes) < FLOWING
+        assert waited(outcomes) < FLOWING
         assert fleet.requests == 1
 
 
@@ -397,7 +401,7 @@ def test_redis_goes_and_comes_back(place: Place) -> None:
     time.sleep(3.0)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
-    assert slowest(outcomes) < FLOWING
+    assert waited(outcomes) < FLOWING
     assert fleet.requests == 1
 
 

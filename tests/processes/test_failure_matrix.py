@@ -13,7 +13,7 @@ import pytest
 
 from wxmp.simulator import Policy
 
-from .fleet import QUICK, Fleet, Worker, errors, slowest
+from .fleet import CALM, QUICK, Fleet, Worker, errors, slowest, waited
 from .together import Place, Wave
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wxmp.simulator.state import Channel
 
 #: The first test of a wave takes as long as its longest case.
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 #: The platform with tokens that live 20 s; the old one overlaps 6 s.
 SHORT_LIVES = Policy(token_life=20, token_overlap=6.0, stable_rotate_before=6.0)
@@ -33,11 +33,13 @@ STORES = {"redis": "redis", "file": "file"}
 CHANNELS = {"plain": "plain", "stable": "stable"}
 EFFECTS: tuple[Effect, ...] = ("busy", "status", "reset_before", "reset_after", "truncated")
 
-#: What asserts how long a call may take is not in one wave with what keeps starting processes.
-planned, due, away, short = Wave(), Wave(), Wave(), Wave()
+#: Longest wait for a token when none has to be waited for. Not the time of a call, which is the machine's as well.
+AT_ONCE = 0.5
+#: What asserts that no call waits is not in one wave with what keeps starting processes.
+planned, due, away, short, cold = Wave(), Wave(), Wave(), Wave(), Wave()
 
 
-def wait_for(condition: object, timeout: float = 10.0) -> None:
+def wait_for(condition: object, timeout: float = 40.0) -> None:
     """Poll until ``condition()`` is true; the moment is the other process's to choose."""
     deadline = time.monotonic() + timeout
     while not condition():  # type: ignore[operator]
@@ -67,11 +69,10 @@ def test_sixteen_processes_on_a_cold_redis(redis_fleet: Fleet) -> None:
     assert redis_fleet.requests == 1
 
 
-@planned.test(store=STORES, delay={"fast": 0.0, "slow": 1.3}, channel=CHANNELS)
+@planned.test(store=STORES, delay={"fast": 0.0, "slow": 0.8}, channel=CHANNELS)
 def test_planned_refreshes(place: Place, store: str, channel: Channel, delay: float) -> None:
     """Tokens of 20 s for 25 s of traffic: one request per rotation, no error, and no call waits for a refresh."""
-    # So slow that a call that waits for it is told from one that a busy machine keeps waiting.
-    fleet = place.fleet(3, store, channel, policy=SHORT_LIVES, request_timeout=1.5, lease=3.0)
+    fleet = place.fleet(3, store, channel, policy=SHORT_LIVES)
     fleet.all("calls", 1)
     if delay:
         for path in ("/cgi-bin/token", "/cgi-bin/stable_token"):
@@ -80,7 +81,7 @@ def test_planned_refreshes(place: Place, store: str, channel: Channel, delay: fl
     time.sleep(25)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
-    assert slowest(outcomes) < 1.0
+    assert waited(outcomes) < AT_ONCE
     issued = fleet.simulator.tokens_issued(channel)
     assert 2 <= issued <= 4
     assert fleet.requests <= issued + 2
@@ -102,8 +103,8 @@ def test_rolling_restart_reuses_the_token(fleet: Fleet) -> None:
 @short.test(store=STORES, channel=CHANNELS)
 def test_killed_token_is_replaced_once(place: Place, store: str, channel: Channel) -> None:
     """Another system's forced refresh kills the token under traffic: one replacement, no error."""
-    # Times of a store that is only busy: after 0.4 s it would count as down, and each process fetch for itself.
-    fleet = place.fleet(4, store, channel, lease=3.0, store_timeout=2.0)
+    # A store that is only busy must not count as down, or each process would fetch for itself.
+    fleet = place.fleet(4, store, channel, **CALM)
     fleet.all("calls", 2)
     fleet.all("start", 0.1)
     time.sleep(0.5)
@@ -151,16 +152,15 @@ def test_every_new_token_is_dead_on_arrival(redis_fleet: Fleet) -> None:
 def test_failing_endpoint_while_the_old_token_works(place: Place, effect: Effect) -> None:
     """-1, 502, resets, garbage while a refresh is due: the old token is served, few requests, recovery."""
     fleet = place.fleet(3, policy=SHORT_LIVES)
-    fleet.all("calls", 1)
-    fleet.all("start", PACE)
-    time.sleep(8)
+    fleet.all("calls", 1)  # nobody asks for a token again before half of its life is over
     # A lost answer has issued a token: a second one in a row would end the old token at once, for only two
     # generations live on the plain channel.
     fleet.simulator.fault(effect, "/cgi-bin/token", first=1 if effect in ("reset_after", "truncated") else 2)
-    time.sleep(9)
+    fleet.all("start", PACE)
+    time.sleep(17)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
-    assert slowest(outcomes) < 0.7
+    assert waited(outcomes) < AT_ONCE
     assert 3 <= fleet.requests <= 6
 
 
@@ -172,7 +172,7 @@ def test_hanging_endpoint_when_cold(redis_fleet: Fleet) -> None:
     outcomes = fleet.all("calls", 4)
     assert errors(outcomes) == []
     assert fleet.requests == 2
-    assert slowest(outcomes) < QUICK["request_timeout"] + 2.5
+    assert slowest(outcomes) < QUICK["wait_timeout"] - 1.0
 
 
 @pytest.mark.parametrize(
@@ -188,17 +188,19 @@ def test_permanent_error_from_cold(redis_fleet: Fleet, errcode: int, kind: str) 
         outcomes += fleet.all("calls", 5)
     assert set(errors(outcomes)) == {kind}
     assert len(errors(outcomes)) == 60
-    assert slowest(outcomes) < 2.0
+    assert slowest(outcomes) < QUICK["wait_timeout"] - 1.0
     assert fleet.requests == 1
 
 
 # ---- processes that die or freeze
 
 
-def test_holder_is_killed_when_cold(fleet: Fleet) -> None:
+@cold.test(store=STORES)
+def test_holder_is_killed_when_cold(place: Place, store: str) -> None:
     """Kill -9 of the process that holds the lease, nobody has a token: a waiter takes over, one request more."""
+    fleet = place.fleet(4, store, **CALM)
     fleet.simulator.fault("hang", "/cgi-bin/token", first=1)
-    holder, *others = fleet.start(4)
+    holder, *others = fleet.workers
     holder.send("calls", 1)
     wait_for(lambda: fleet.requests == 1)
     started = time.monotonic()
@@ -210,7 +212,7 @@ def test_holder_is_killed_when_cold(fleet: Fleet) -> None:
     outcomes = [worker.receive() for worker in others]
     assert errors(outcomes) == []
     assert fleet.requests == 2
-    assert time.monotonic() - started < QUICK["lease"] + 2 * QUICK["request_timeout"]
+    assert time.monotonic() - started < CALM["wait_timeout"] - 3.0
 
 
 @due.test(store=STORES)
@@ -218,17 +220,17 @@ def test_holder_is_killed_while_the_old_token_lives(place: Place, store: str) ->
     """Kill -9 of the holder during a planned refresh: nobody waits, somebody takes over after the lease."""
     fleet = place.fleet(3, store, policy=SHORT_LIVES)
     fleet.all("calls", 1)
-    fleet.all("start", PACE)
-    time.sleep(8)
     fleet.simulator.fault("hang", "/cgi-bin/token", first=1)
+    fleet.all("start", PACE)
     wait_for(lambda: fleet.requests == 2)
     victim = holder_of(fleet.workers)
     victim.kill()
     fleet.workers.remove(victim)
-    time.sleep(5)
+    wait_for(lambda: fleet.requests == 3)
+    time.sleep(1)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
-    assert slowest(outcomes) < 0.7
+    assert waited(outcomes) < AT_ONCE
     assert fleet.requests == 3
 
 
@@ -252,10 +254,13 @@ def _sockets(worker: Worker) -> list[str]:
     return found
 
 
-def test_frozen_holder_is_fenced_out(fleet: Fleet) -> None:
+@cold.test(store=STORES)
+def test_frozen_holder_is_fenced_out(place: Place, store: str) -> None:
     """SIGSTOP beyond the lease, then SIGCONT: the late token is refused, the newer one adopted, no error."""
-    fleet.simulator.fault("latency", "/cgi-bin/token", seconds=0.6, first=1)
-    frozen, *others = fleet.start(3)
+    fleet = place.fleet(3, store, **CALM)
+    # Time to stop it before it has the answer.
+    fleet.simulator.fault("latency", "/cgi-bin/token", seconds=2.5, first=1)
+    frozen, *others = fleet.workers
     frozen.send("calls", 4)
     wait_for(lambda: fleet.requests == 1)
     frozen.signal(signal.SIGSTOP)
@@ -307,7 +312,7 @@ def test_redis_is_flushed(place: Place) -> None:
 
 @away.test()
 def test_redis_is_killed_and_comes_back_empty(place: Place) -> None:
-    """Kill -9 of Redis, five seconds without, back empty: no request, no error, no slow call."""
+    """Kill -9 of Redis, five seconds without, back empty: no request, no error, no call that waits."""
     fleet, redis = place.fleet(3), place.redis
     fleet.all("calls", 1)
     fleet.all("start", PACE)
@@ -317,7 +322,7 @@ def test_redis_is_killed_and_comes_back_empty(place: Place) -> None:
     time.sleep(7)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
-    assert slowest(outcomes) < 0.7
+    assert waited(outcomes) < AT_ONCE
     (newcomer,) = fleet.start(1)
     assert errors([newcomer.ask("calls", 2)]) == []
     assert fleet.requests == 1
@@ -335,7 +340,7 @@ def test_redis_is_a_black_hole(place: Place) -> None:
     time.sleep(1)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
-    assert slowest(outcomes) < 0.7
+    assert waited(outcomes) < AT_ONCE
     assert fleet.requests == 1
 
 
@@ -358,7 +363,7 @@ def test_redis_refuses_writes_while_a_refresh_is_due(place: Place, state: str) -
     time.sleep(6)
     outcomes = fleet.all("stop")
     assert errors(outcomes) == []
-    assert slowest(outcomes) < 0.7
+    assert waited(outcomes) < AT_ONCE
     assert fleet.requests == 2
 
 
@@ -384,7 +389,8 @@ def test_redis_is_replaced_by_a_replica_with_an_older_token(redis_fleet: Fleet, 
 def test_redis_is_lost_between_fetch_and_commit(redis_fleet: Fleet, redis: RedisServer) -> None:
     """Redis dies while the platform answers and is back before the lease ends: kept, stored, one request."""
     fleet = redis_fleet
-    fleet.simulator.fault("latency", "/cgi-bin/token", seconds=0.6, first=1)
+    fleet.policy = dict(CALM)
+    fleet.simulator.fault("latency", "/cgi-bin/token", seconds=2.0, first=1)
     first, second = fleet.start(2)
     first.send("calls", 2)
     wait_for(lambda: fleet.requests == 1)

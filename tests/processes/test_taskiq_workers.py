@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from wxmp.integrations.taskiq import BroadcastTask
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 40.0
-RECIPIENTS = 2000
+PATIENCE = 100.0
+RECIPIENTS = 1000
 #: Messages of three workers that can be on their way, allowed earlier: two shares each, twenty at once in a share.
 ON_THEIR_WAY = 3 * 2 * 20
 
@@ -187,7 +187,7 @@ def place() -> Iterator[Place]:
 
 async def test_killed_workers(place: Place) -> None:
     """Three workers; one is killed with its machine, one alone (kill -9): all get one message, at one rate for all."""
-    rate = 250.0
+    rate = 125.0
     settings = {"per_second": rate, "idle": LEASE + 1.0}
     workers = await place.start(3, **settings)
     assert await place.send(RECIPIENTS, **settings) == RECIPIENTS
@@ -198,7 +198,7 @@ async def test_killed_workers(place: Place) -> None:
     await place.send_until_done(RECIPIENTS, **settings)
     assert place.messages() == dict.fromkeys(place.openids(RECIPIENTS), 1)
     assert await place.counts() == {Outcome.ACCEPTED: RECIPIENTS}
-    assert len(workers[1].children) == 2  # it was started again, and took part
+    await until(lambda: len(workers[1].children) == 2)  # it was started again
     times = sorted(sent.at for sent in place.simulator.world.sent())
     most = max(sum(start <= at < start + 2.0 for at in times) for start in times[::20])
     assert rate * 1.5 < most <= rate * 2.0 + rate / 10 + ON_THEIR_WAY
@@ -209,13 +209,13 @@ async def test_killed_workers(place: Place) -> None:
 
 async def test_a_worker_that_is_ended(place: Place) -> None:
     """SIGTERM: a worker finishes what is in flight and passes the rest on at once, although nobody waits for it."""
-    settings = {"per_second": 60.0}  # the broker itself would wait ten minutes
+    settings = {"per_second": 25.0}  # the broker itself would wait ten minutes
     (first,) = await place.start(1, **settings)
     await place.send(200, **settings)
     await until(lambda: place.sent > 30)
     began = time.monotonic()
     assert first.terminate() == 0
-    assert time.monotonic() - began < 8.0
+    assert time.monotonic() - began < 14.0
     counts = await place.counts()
     assert counts == {Outcome.ACCEPTED: place.sent}  # none is in flight
     assert 30 < place.sent < 200

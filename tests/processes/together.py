@@ -30,7 +30,7 @@ T = TypeVar("T")
 #: Fleets that start at a time: more of them only take the processor from each other.
 STARTING = 2
 #: All fleets of a wave have started within this time.
-START_WITHIN = 90.0
+START_WITHIN = 150.0
 
 
 class Gate:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from tests.simulator.conftest import Desk
 
+#: Seconds of a busy machine for what waits for nobody.
+SOON = 8.0
 SIM = [sys.executable, "-W", "error", "-m", "wxmp", "sim"]
 ASK = "GET /cgi-bin/getcallbackip?access_token={} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
@@ -61,7 +63,7 @@ def serves(simulator: Simulator, token: str) -> bool:
 def stops_soon(simulator: Simulator) -> None:
     before = time.monotonic()
     simulator.stop()
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < SOON
 
 
 # --- many, slow and huge ----------------------------------------------------------------------------------------------
@@ -87,7 +89,7 @@ def test_two_hundred_connections_stay_open(simulator: Simulator, desk: Desk):
     async def crowd() -> list[int]:
         return await asyncio.gather(*(client() for _ in range(200)))
 
-    assert asyncio.run(asyncio.wait_for(crowd(), 20)) == [4] * 200
+    assert asyncio.run(asyncio.wait_for(crowd(), 80)) == [4] * 200
     stops_soon(simulator)
 
 
@@ -228,7 +230,7 @@ for turn in range(8):
         while True:
             world.create_followers(1)
             save(world, state)
-    for _ in range(3000):
+    for _ in range(10_000):
         if state.stat().st_ino != before:
             break
         time.sleep(0.002)
@@ -249,7 +251,7 @@ def test_killed_while_saving_leaves_a_whole_file(tmp_path: Path):
         [sys.executable, "-c", SAVING, str(tmp_path / "world.json")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -295,7 +297,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=40)
 
 
 def test_sigterm_in_full_swing(tmp_path: Path):
@@ -317,9 +319,9 @@ def test_sigterm_in_full_swing(tmp_path: Path):
                 assert http.post(f"/_sim/users/{openid}/say", json={"text": "hi"}).status_code == 200
         before = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=40)
         assert (process.returncode, out, err) == (0, "", "")
-        assert time.monotonic() - before < 4
+        assert time.monotonic() - before < SOON
         for sock in deaf:
             sock.close()
     saved = json.loads(state.read_text())
@@ -412,7 +414,8 @@ def test_a_world_that_is_dropped_is_gone():
                 one.world.user("Ann").follow()
                 one.world.user("Ann").say("hi")
     gc.collect()
-    assert {thread.name for thread in threading.enumerate()} == before
+    # One of an earlier test may end meanwhile.
+    assert {thread.name for thread in threading.enumerate()} <= before
 
 
 @pytest.mark.parametrize("spoil", [{"now": float("nan")}, {"now": 1e300}, {"now": -1}, {"now": "x"}, {"state": []}])
@@ -495,9 +498,12 @@ def test_event_loops_may_end_before_their_pushes():
 
         async def give_up() -> None:
             sandbox.world.user("Ann").follow()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await sandbox.settled()
+            before, settling = len(heard), asyncio.create_task(sandbox.settled())
+            async with asyncio.timeout(20):
+                while len(heard) == before:
+                    await asyncio.sleep(0.001)
+            settling.cancel()
+            await asyncio.wait({settling})
 
         for _ in range(2):
             asyncio.run(give_up())
@@ -505,4 +511,4 @@ def test_event_loops_may_end_before_their_pushes():
         sandbox.run(sandbox.settled())
     gc.collect()
     assert set(heard) == {"/wx"}
-    assert len(heard) >= 2
+    assert len(heard) >= 3

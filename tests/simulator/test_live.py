@@ -206,11 +206,14 @@ async def test_pacing():
     """What was just told waits for its time, however often it changes; what did not change is not told."""
     made = iter(range(9))
     room = Paced("state", 60.0, lambda: next(made))
+    clock = asyncio.get_running_loop().time
+    early = clock()
     assert room.tell() == b"event: state\ndata: 0\n\n"
+    late = clock()
     assert room.tell() == b""
     room.due = True
     assert room.tell() == b""
-    assert 59.0 < room.pause(asyncio.get_running_loop().time()) <= 60.0
+    assert room.pause(late) <= 60.0 <= room.pause(early)
     room.due = False
     assert room.pause(0.0) == float("inf")
 
@@ -219,8 +222,9 @@ async def test_costly_news_is_told_less_often():
     """A world that takes long to describe is described less often: a tenth of the time at most."""
     room = Paced("state", 0.0, lambda: time.sleep(0.05))
     room.tell()
+    told = asyncio.get_running_loop().time()
     room.due = True
-    assert room.pause(asyncio.get_running_loop().time()) > 0.3
+    assert room.pause(told) > 0.3
 
 
 async def test_the_same_state_is_not_told_twice(world: World, desk: Desk):
@@ -284,7 +288,7 @@ async def test_batches_are_bounded(world: World, desk: Desk):
 
 def wait_for_listeners(world: World, enough: Callable[[int], bool]) -> None:
     """Wait until so many listen to the world; nobody tells of that, so it takes looking."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while not enough(len(world._listeners)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -307,10 +311,10 @@ def test_who_does_not_read_holds_up_nobody(simulator: Simulator, desk: Desk, wor
         desk.post("/cgi-bin/tags/create", {"tag": {"name": "x" * 1000}}, "x")
     heard = listen(simulator, lambda heard: numbers(heard)[-1:] == [3000], since=0)
     assert numbers(heard) == list(range(1, 3001))
-    assert time.monotonic() - before < 20
+    assert time.monotonic() - before < 60
     before = time.monotonic()
     simulator.stop()
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 8
     for sock in silent:
         sock.close()
 
@@ -330,7 +334,7 @@ def test_stopping_ends_open_streams(world: World):
             reader.start()
         wait_for_listeners(world, lambda count: count >= 25)
         before = time.monotonic()
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 8
     for reader in readers:
         reader.join(5)
     assert not any(reader.is_alive() for reader in readers)

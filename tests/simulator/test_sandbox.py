@@ -331,12 +331,13 @@ async def test_platform_hangs_up_and_the_application_goes_on():
 
 async def test_answer_counts_when_it_is_complete(sandbox):
     """What an application does after its answer (background work) delays nobody, but belongs to settled()."""
-    done = False
+    done, seen = False, asyncio.Event()
 
     async def busy(scope: Any, receive: Any, send: Any) -> None:
         nonlocal done
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"success"})
+        await seen.wait()
         await asyncio.sleep(0.05)
         done = True
 
@@ -344,6 +345,7 @@ async def test_answer_counts_when_it_is_complete(sandbox):
     sandbox.user("alice").follow()
     await sandbox.wait_for(sandbox.deliveries)
     assert not done
+    seen.set()
     await sandbox.settled()
     assert done
 
@@ -508,8 +510,9 @@ async def test_closing_breaks_off_what_is_on_its_way():
         sandbox.connect(stuck)
         sandbox.user("alice").follow()
         await began.wait()
-    await asyncio.sleep(0.01)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    async with asyncio.timeout(20):
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0)
 
 
 def test_closing_breaks_off_what_the_thread_carries():

@@ -70,8 +70,8 @@ def test_finding_does_not_take_longer_with_more():
         world, account = running.world, running.account
         for number in range(50_000):
             world.record_sent(account, Sent("template", 1.0, "o1", {}, number, "", f"{number}"))
-        started = time.perf_counter()
+        started = time.thread_time()
         for number in range(1000):
             assert world.sent_index.key(account, "template", "o1", f"{number}", after=0.0) is not None
         # Walking the list backwards takes some milliseconds each.
-        assert time.perf_counter() - started < 0.5
+        assert time.thread_time() - started < 0.5

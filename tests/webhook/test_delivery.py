@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 
-from tests.tokens.virtual_time import now, run
+from tests.tokens.virtual_time import now, run, virtual
 from wxmp.errors import ConfigError, RecipientError, SignatureError, WebhookStoreError
 from wxmp.webhook.dedupe import Claim, MemoryDedupe
 from wxmp.webhook.delivery import Deliveries, DeliveryPolicy, HandlerFailedError, OverloadedError, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
 #: The platform hangs up after this time.
 PATIENCE = 5.0
-
-
-def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run a test in a loop whose clock jumps."""
-
-    @functools.wraps(test)
-    def play(*args: Any, **kwargs: Any) -> None:
-        run(test(*args, **kwargs))
-
-    del play.__wrapped__  # pytest must not see a coroutine function, only its fixtures
-    play.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]
-    return play
 
 
 @attrs.define

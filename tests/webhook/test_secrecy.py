@@ -88,8 +88,8 @@ async def test_redis_keys_name_nobody() -> None:
             token=TOKEN,
             encoding_aes_key=AES_KEY,
             appid=APPID,
-            dedupe=RedisDedupe(server.url),
-            activity=RedisActivityLog(server.url, appid=APPID),
+            dedupe=RedisDedupe(server.url, timeout=10),
+            activity=RedisActivityLog(server.url, appid=APPID, timeout=10),
         )
         logging.getLogger("wxmp.webhook").setLevel(logging.CRITICAL)
         try:

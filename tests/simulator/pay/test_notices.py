@@ -19,7 +19,7 @@ EVENT = "TRANSACTION.SUCCESS"
 
 def settled(simulator):
     """Wait until nothing is to be sent now."""
-    assert simulator.wait_for(notices.idle, 10.0)
+    assert simulator.wait_for(notices.idle, 40.0)
 
 
 @pytest.fixture
@@ -359,7 +359,7 @@ class TestFaults:
 
     def test_early_notice(self, simulator, http, shop, buyer, developer, world):
         """The notice is there before the merchant has the answer to its order."""
-        world.fault("pay_early", seconds=0.3)
+        world.fault("pay_early", seconds=1.5)
         body = json.dumps(shop.order(payer={"openid": buyer.openid})).encode()
         path = "/v3/pay/transactions/jsapi"
         answer = http.post(path, content=body, headers=shop.headers("POST", path, body))
