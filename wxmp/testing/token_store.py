@@ -470,8 +470,8 @@ class TokenStoreContract:
         assert (await self._dead(store, budget)).status is LeaseStatus.LIMITED
         assert (await self._lease(store, "first", reason=reason, budget=budget)).status is LeaseStatus.HELD
 
-    async def _forced(self, store: TokenStore, owner: str = "first") -> Lease:
-        return await self._lease(store, owner, reason=LeaseReason.FORCED)
+    async def _forced(self, store: TokenStore) -> Lease:
+        return await self._lease(store, "first", reason=LeaseReason.FORCED)
 
     async def test_forced_refreshes_keep_their_distance(self, store: TokenStore) -> None:
         """Within 30 s of a forced refresh the platform ignores another one, so it is refused here."""
