@@ -40,7 +40,7 @@ async def member_since_tapped(event: MenuClickEvent, client: Client) -> str | No
     """Ask the platform first. However long that takes, the user gets this answer, and gets it once."""
     user = await client.user.get(event.openid)
     return (
-        f"您于 {user.subscribe_time:%Y-%m-%d} 关注了我们"
+        f"您于 {user.subscribe_time.astimezone():%Y-%m-%d} 关注了我们"
         if user.subscribe_time
         else None
     )
