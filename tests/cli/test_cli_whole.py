@@ -31,26 +31,11 @@ from wxmp.cli._console import (
 )
 from wxmp.cli._console import run as run_command
 from wxmp.cli.app import app
-from wxmp.simulator import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cyclopts import App
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Simulator]:
-    with Simulator(seed=1, followers=3) as sim:
-        yield sim
-
-
-@pytest.fixture
-def wxmp(
-    platform: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Line]:
-    yield Line(platform, tmp_path, monkeypatch, capsys)
-    platform.clear_faults()
 
 
 def run(*tokens: str, **environment: str) -> Done:

@@ -118,12 +118,6 @@ class Ward:
 
 
 @pytest.fixture(scope="module")
-def platform() -> Iterator[Simulator]:
-    with Simulator(seed=1, followers=3) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def redis_server() -> Iterator[RedisServer]:
     with RedisServer("--appendonly", "yes", password=PASSWORD) as server:
         yield server

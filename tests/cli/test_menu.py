@@ -57,14 +57,6 @@ def platform() -> Iterator[Simulator]:
         yield sim
 
 
-@pytest.fixture
-def wxmp(
-    platform: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Line:
-    platform.reset()
-    return Line(platform, tmp_path, monkeypatch, capsys)
-
-
 def write(wxmp: Line, text: str, name: str = "menu.yaml") -> str:
     (wxmp.folder / name).write_text(text, encoding="utf-8")
     return name

@@ -8,38 +8,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.line import Line
 from tests.redis_server import free_port
 from wxmp import Client
 from wxmp.cli import _reach
 from wxmp.cli._reach import in_words, knocking, set_proxies
 from wxmp.errors import ReplyError, TimedOutError, TransportError
-from wxmp.simulator import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from tests.cli.line import Line
 
 MENU = "menu: [{name: 今日歌曲, type: click, key: TODAY}]\n"
 SEND = ("send", "template", "n", "--template-id", "T", "--value", "a=b")
 
 
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Simulator]:
-    with Simulator(seed=1, followers=3) as sim:
-        yield sim
-
-
-@pytest.fixture
-def wxmp(
-    platform: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Line:
-    line = Line(platform, tmp_path, monkeypatch, capsys)
+@pytest.fixture(autouse=True)
+def out_of_reach(wxmp: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_reach, "PATIENCE", 0.0)
     monkeypatch.setenv("WXMP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
-    (tmp_path / "menu.yaml").write_text(MENU, encoding="utf-8")
-    (tmp_path / "to.txt").write_text("openid-of-somebody\n")
-    return line
+    (wxmp.folder / "menu.yaml").write_text(MENU, encoding="utf-8")
+    (wxmp.folder / "to.txt").write_text("openid-of-somebody\n")
 
 
 @pytest.mark.parametrize(

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.line import Line, Terminal, finish, wait_for
 from wxmp.cli.token import spoken
-from wxmp.simulator import Simulator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 STABLE = "/cgi-bin/stable_token"
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Simulator]:
-    with Simulator(seed=1, followers=3) as sim:
-        yield sim
-
-
-@pytest.fixture
-def wxmp(
-    platform: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Line:
-    platform.reset()
-    return Line(platform, tmp_path, monkeypatch, capsys)
 
 
 def test_get_prints_the_shared_token(wxmp: Line) -> None:

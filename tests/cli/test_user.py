@@ -38,14 +38,6 @@ def platform() -> Iterator[Simulator]:
         yield sim
 
 
-@pytest.fixture
-def wxmp(
-    platform: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Line]:
-    yield Line(platform, tmp_path, monkeypatch, capsys)
-    platform.clear_faults()
-
-
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
