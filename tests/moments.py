@@ -1,13 +1,15 @@
-"""Time limits in real time, tested so that a machine which pauses for a second changes nothing."""
+"""Time limits, tested so that a machine which pauses for a second changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 T = TypeVar("T")
 #: So often may the machine pause in the middle of what is measured.
@@ -31,6 +33,22 @@ def skip(seconds: float) -> None:
     clock = loop.time if isinstance(loop.time, _Moved) else _Moved(loop.time)
     clock.ahead += seconds
     loop.time = clock  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def little_work(most: float) -> Iterator[None]:
+    """See that the block takes this thread little work, in seconds of its CPU.
+
+    Garbage is left lying meanwhile: sweeping up after thousands of other tests takes longer than what is measured.
+    """
+    gc.disable()
+    began = time.thread_time()
+    try:
+        yield
+    finally:
+        taken = time.thread_time() - began
+        gc.enable()
+    assert taken < most
 
 
 async def quickest(call: Callable[[], Awaitable[T]], most: float) -> tuple[float, T]:
