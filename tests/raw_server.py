@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.moments import skip
+from wxmp.simulator.server import accept_no_more
 
 if TYPE_CHECKING:
     import ssl
@@ -87,11 +88,8 @@ class RawServer:
 
     async def __aexit__(self, *_: object) -> None:
         self.released.set()
-        # A connection that was accepted at this moment has no task yet: it takes asyncio three turns to make one.
-        for listening in self._server.sockets:
-            asyncio.get_running_loop().remove_reader(listening)
-        for _ in range(4):
-            await asyncio.sleep(0)
+        await accept_no_more([self._server])
+        await asyncio.sleep(0)  # its task begins
         self._server.close()
         for task in list(self._tasks):
             task.cancel()

@@ -415,7 +415,7 @@ class Demo:
         self._outcome.expect("token requests after the restart", self._outcome.steps[-1].token_requests, 0)
 
     async def service(self, openids: list[str]) -> None:
-        """A service answers users, encrypted both ways, ; for two of them it takes longer than the platform waits."""
+        """A service answers users, encrypted both ways; for two of them it takes longer than the platform waits."""
         outcome, world, simulator = self._outcome, self._world, self._simulator
         token, key = secrets.token_hex(16), secrets.token_hex(21) + "A"
         variables = {"WXMP_CALLBACK_TOKEN": token, "WXMP_ENCODING_AES_KEY": key, "WXMP_CALLBACK_MODE": "safe"}
