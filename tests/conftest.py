@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
     config.addinivalue_line("markers", "untraced: quicker, and what it reaches does not count as covered")
+    config.addinivalue_line("markers", "alone: runs in a process of its own, where nothing else takes memory")
 
 
 #: What coverage watches with; None without coverage, and where it needs no tracer.
@@ -109,6 +111,36 @@ def pytest_runtest_teardown() -> Iterator[None]:
     """Watch the ends of fixtures."""
     with watching(TRACER):
         return (yield)
+
+
+#: Says to a process that it is there for one test.
+ALONE = "WXMP_TEST_ALONE"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is marked ``alone`` in a process of its own.
+
+    What is measured of a whole process is then the test's: thousands of other tests have left nothing there, and no
+    thread of theirs still works.
+    """
+    if pyfuncitem.get_closest_marker("alone") is None or ALONE in os.environ:
+        return None
+    config = pyfuncitem.config
+    options = ["--quiet", "--no-header", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    options += [f"-W{warning}" for warning in config.getoption("pythonwarnings") or ()]
+    kept = {key: text for key, text in os.environ.items() if not key.startswith(("PYTEST_", "COVERAGE_"))}
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, pyfuncitem.nodeid],
+        cwd=config.rootpath,
+        env=kept | {ALONE: "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        pytest.fail(f"in a process of its own:\n{ran.stdout}{ran.stderr}", pytrace=False)
+    return True
 
 
 @pytest.fixture(scope="module")

@@ -525,6 +525,7 @@ async def test_from_one_account_to_another(platform: Platform, media: MediaAPI) 
 # ---- what it costs
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["to", "stream"])
 async def test_a_large_file_takes_little_memory(tmp_path: Path, how: str) -> None:
     """9 MB come down to a file, or piece by piece, with less than 2 MB of memory."""
@@ -553,6 +554,7 @@ async def test_a_large_file_takes_little_memory(tmp_path: Path, how: str) -> Non
     assert taken < 2 * MIB
 
 
+@pytest.mark.alone
 async def test_a_file_in_memory_is_there_once() -> None:
     """A file that is read into memory takes its own size, not a multiple of it."""
     sizes = [len(JPEG), NINE_MB]

@@ -867,6 +867,7 @@ async def cost(work: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("source", ["path", "iterator", "sized iterator"])
 async def test_a_large_file_takes_little_memory(tmp_path: Path, temporary: Path, source: str) -> None:
     """9 MB go up with less than 2 MB of memory (most of it is the 1 MB an iterator may take before the disk)."""

@@ -94,6 +94,7 @@ def test_empty_and_absent(tmp_path: Path):
         from_csv(tmp_path)
 
 
+@pytest.mark.alone
 def test_memory(tmp_path: Path):
     """A row at a time: a file of 12 MB takes no more memory than a small one."""
     file = write(tmp_path, "openid,text\n" + ("o1," + "x" * 110 + "\n") * 100_000)

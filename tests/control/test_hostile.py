@@ -9,6 +9,7 @@ import logging
 import random
 import re
 import traceback
+import tracemalloc
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -324,6 +325,7 @@ async def test_a_body_that_never_ends(house: House, monkeypatch: pytest.MonkeyPa
     assert (status, found["error"]) == (400, "bad_request")
 
 
+@pytest.mark.alone
 async def test_a_body_of_nothing(house: House) -> None:
     """Pieces without content are not collected."""
     pieces = 0
@@ -335,8 +337,6 @@ async def test_a_body_of_nothing(house: House) -> None:
             await asyncio.sleep(0)
         more = pieces < 200_000
         return {"type": "http.request", "body": b"" if more else b'{"generation": 1}', "more_body": more}
-
-    import tracemalloc
 
     await house.value()
     path = f"/v1/accounts/{house.appid}/access_token/replace"

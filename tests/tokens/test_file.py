@@ -895,6 +895,7 @@ async def test_a_cancelled_call_does_not_keep_the_lock(store):
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.alone
 async def test_open_files_do_not_pile_up(store):
     """After many operations no descriptor is left open."""
     await put(store, fence=1)
