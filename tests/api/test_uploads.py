@@ -11,6 +11,7 @@ import stat
 import tempfile
 import tracemalloc
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from io import BufferedWriter, BytesIO, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -867,23 +868,26 @@ async def cost(work: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
+#: Bytes of a file that is smaller, and still beyond all that is kept in memory.
+TWO_MB = 2 * MIB
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("source", ["path", "iterator", "sized iterator"])
 async def test_a_large_file_takes_little_memory(tmp_path: Path, temporary: Path, source: str) -> None:
-    """9 MB go up with less than 2 MB of memory (most of it is the 1 MB an iterator may take before the disk)."""
-    path = sparse(tmp_path / "a.jpg", NINE_MB)
-    digest = hashlib.sha256(JPEG + bytes(NINE_MB - len(JPEG))).hexdigest()
+    """9 MB go up with hardly more memory than 2 MB."""
     sink = Sink()
     server = await asyncio.start_server(sink, "127.0.0.1", 0)
     async with server, calling(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as caller:
         media = MediaAPI(caller)
-        await media.upload(JPEG, type="image")  # what is loaded once is not counted
 
-        async def work() -> None:
-            given: Any = path if source == "path" else picture(NINE_MB)
-            await media.upload(given, type="image", size=NINE_MB if "sized" in source else None)
+        async def work(size: int) -> None:
+            given: Any = sparse(tmp_path / "a.jpg", size) if source == "path" else picture(size)
+            await media.upload(given, type="image", size=size if "sized" in source else None)
 
-        taken = await cost(work)
-    assert sink.received[1:] == [(NINE_MB, digest)]
-    assert taken < 2 * MIB
+        await work(TWO_MB)  # what is loaded once is not counted
+        taken = [await cost(partial(work, size)) for size in (TWO_MB, NINE_MB)]
+    digests = [hashlib.sha256(JPEG + bytes(size - len(JPEG))).hexdigest() for size in (TWO_MB, NINE_MB)]
+    assert sink.received[1:] == list(zip((TWO_MB, NINE_MB), digests, strict=True))
+    assert taken[1] - taken[0] < MIB
     assert list(temporary.iterdir()) == []
