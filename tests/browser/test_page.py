@@ -598,8 +598,8 @@ def test_hostile_texts_are_shown_as_texts(page: Page, sim: Simulator, desk: Desk
     expect(page.locator("#chat")).to_contain_text("<script>window.hacked=2</script>")
     expect(line(page, "custom")).to_contain_text("onerror")
     # By number and not by place: a line that arrives meanwhile moves all others, and a second click closes one again.
-    rows = page.locator("#timeline [data-seq]").all()
-    for seq in [row.get_attribute("data-seq") for row in rows[:20]]:
+    numbers = page.locator("#timeline [data-seq]").evaluate_all("rows => rows.map(row => row.dataset.seq)")
+    for seq in numbers[:20]:
         page.locator(f'#timeline [data-seq="{seq}"]').click()
         expect(page.locator("#detail-close")).to_be_visible()
     assert page.evaluate("window.hacked") is None

@@ -140,7 +140,7 @@ def content(answer: dict[str, Any]) -> bytes:
 
 
 def settle(simulator: Simulator) -> None:
-    """Wait until everything is delivered: pushes, and notices of payments."""
+    """Wait until everything is delivered: pushes, of which one may overtake another, and notices of payments."""
     assert simulator.wait_until_settled()
 
 

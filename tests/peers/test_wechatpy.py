@@ -66,6 +66,7 @@ def follower(simulator: Simulator) -> Phone:
     """A new follower who has just written."""
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.say("你好")
     return phone
 
@@ -617,6 +618,7 @@ def test_reply_that_ends_its_own_cdata(served: str, peer: Peer, simulator: Simul
     """It reads "]]>" in a text well, but does not escape it in its answer: that is no XML, and the user is told so."""
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.say("a]]>b")
     settle(simulator)
     assert peer("service.last")["content"] == "a]]>b"
@@ -630,6 +632,7 @@ def test_news_reply(served: str, simulator: Simulator) -> None:
     """Its article reply is shown on the phone."""
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.say("图文")
     settle(simulator)
     assert phone.chat[-1].kind == "news"
@@ -640,6 +643,7 @@ def test_menu_tap(served: str, peer: Peer, simulator: Simulator) -> None:
     peer("client.menu.create", {"button": BUTTONS})
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.tap("今日歌曲")
     settle(simulator)
     got = peer("service.last")
@@ -661,6 +665,7 @@ def test_every_kind_of_menu_button(served: str, peer: Peer, simulator: Simulator
     assert peer("client.menu.create", {"button": buttons})["errcode"] == 0
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     for key in [*kinds, "http://127.0.0.1/page"]:
         phone.tap(key, scan_result="1234567890", pictures=pictures)
         settle(simulator)
@@ -757,6 +762,7 @@ def test_every_kind_of_message(
     """Each kind of message is the class of wechatpy that its documentation names, with its attributes filled."""
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.send(kind, **fields)
     settle(simulator)
     got = peer("service.last")
@@ -771,6 +777,7 @@ def test_unfollow_and_location(served: str, peer: Peer, simulator: Simulator) ->
     """A position report and the end of the following are understood."""
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.report_location()
     settle(simulator)
     assert peer("service.last")["class"] == "LocationEvent"

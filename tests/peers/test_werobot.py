@@ -36,6 +36,7 @@ def follower(simulator: Simulator) -> Phone:
     """A new follower who has just written."""
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.say("你好")
     return phone
 
@@ -206,6 +207,7 @@ def test_article_replies(served: str, simulator: Simulator, text: str) -> None:
     """Both ways of its documentation to answer with an article are shown on the phone."""
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.say(text)
     settle(simulator)
     assert phone.chat[-1].kind == "news"
@@ -216,6 +218,7 @@ def test_menu_tap(served: str, peer: Peer, simulator: Simulator) -> None:
     peer("client.create_menu", {"button": BUTTONS})
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.tap("今日歌曲")
     settle(simulator)
     got = peer("last")
@@ -255,6 +258,7 @@ def test_every_kind_of_message(
     """Each kind of message is the class of WeRoBot that its documentation names, with its attributes filled."""
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.send(kind, **fields)
     settle(simulator)
     got = peer("last")
@@ -269,6 +273,7 @@ def test_nobody_answers_what_has_no_handler(served: str, peer: Peer, simulator: 
     """An event without a reply is an empty answer, which the platform takes."""
     phone = simulator.phone()
     phone.follow()
+    settle(simulator)
     phone.report_location()
     settle(simulator)
     assert (peer("last")["class"], simulator.deliveries(phone.openid)[-1].verdict) == ("LocationEvent", "silent")
