@@ -20,7 +20,7 @@ help:
 	@echo "make format  write formatting and what lint can repair"
 	@echo "make docs    the documentation site, English and Chinese, in .site"
 	@echo "make docs-tables  write the pages of docs/ that repeat tables of the code"
-	@echo "make bench   every figure of the README, measured side by side with its peers"
+	@echo "make bench   every figure of performance, measured side by side with its peers"
 	@echo "make package  wheel and source archive in dist/, built reproducibly and checked"
 	@echo "make package-test  the wheel without the sources: each extra alone, and tests with the lowest dependencies"
 	@echo "make package-full  the same with all tests, the newest dependencies and every Python at hand; before a release"

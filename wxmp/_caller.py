@@ -101,7 +101,7 @@ class Endpoint:
 
     method: Literal["GET", "POST"]
     path: str
-    #: An automatic repeat after an ambiguous failure does no lasting harm (``retry_safe`` of the reference).
+    #: An automatic repeat after an ambiguous failure does no lasting harm.
     repeatable: bool = attrs.field(kw_only=True)
     #: ``token``: the account's access token goes into the query. ``none``: the family passes its own credentials.
     auth: Literal["token", "none"] = attrs.field(default="token", kw_only=True)

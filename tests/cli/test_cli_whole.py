@@ -79,6 +79,13 @@ def test_help_of_every_command(wxmp: Line, chain: tuple[str, ...]) -> None:
         assert "Exit codes: " in done.out
 
 
+@pytest.mark.parametrize("chain", COMMANDS, ids=" ".join)
+def test_help_shows_no_default_that_says_nothing(wxmp: Line, chain: tuple[str, ...]) -> None:
+    """That a switch is off unless it is given needs no words, and a default is never written as Python."""
+    text = " ".join(wxmp(*chain, "--help").out.replace("│", " ").split())
+    assert [words for words in ("[default: False]", "[default: (", "[default: None]") if words in text] == []
+
+
 def test_help_lists_all_commands_with_words(wxmp: Line) -> None:
     """Each has something to say for itself, although none is loaded for it."""
     lines = wxmp("--help").out.splitlines()

@@ -175,7 +175,7 @@ def test_what_is_no_file(tmp_path: Path, what: str) -> None:
 
 
 async def test_secrets_are_nowhere(simulator: Simulator, heard: io.StringIO, tmp_path: Path) -> None:
-    """A whole life at DEBUG: nothing secret in log, audit, status, metrics, answers or reprs (P9)."""
+    """A whole life at DEBUG: nothing secret in log, audit, status, metrics, answers or reprs."""
     path = tmp_path / "audit.jsonl"
     house = build(simulator, audit=path)
     client = house.client()

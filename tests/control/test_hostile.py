@@ -452,7 +452,7 @@ async def test_all_of_ipv4_is_not_one_neighbour(house: House) -> None:
 
 
 async def test_a_failure_of_ours_shows_no_key(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tools that report errors print the local variables of each frame: no key and no value is among them (P9)."""
+    """Tools that report errors print the local variables of each frame: no key and no value is among them."""
     value = (await house.value())["access_token"]
     told = []
 

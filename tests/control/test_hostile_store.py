@@ -560,7 +560,7 @@ UVICORN = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 
 async def test_a_session_over_sockets_at_debug(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    """Everything that any library logs of real connections, on both sides, holds no key and no value (P9)."""
+    """Everything that any library logs of real connections, on both sides, holds no key and no value."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s %(args)s"))

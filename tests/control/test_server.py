@@ -65,7 +65,7 @@ async def test_tickets_are_handed_out(house: House, kind: str) -> None:
 
 
 async def test_a_hundred_cold_requests_are_one_for_the_platform(house: House) -> None:
-    """P1 over HTTP: everybody at once, one token request, one value."""
+    """Over HTTP: everybody at once, one token request, one value."""
     answers = await asyncio.gather(*(house.value() for _ in range(100)))
     assert len({answer["access_token"] for answer in answers}) == 1
     assert house.simulator.token_requests == 1

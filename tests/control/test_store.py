@@ -388,7 +388,7 @@ async def test_a_connection_from_before_a_restart(fake: Fake, store: HTTPTokenSt
 
 
 async def test_a_client_asks_once_in_its_check_interval(house: House) -> None:
-    """10,000 calls within a check interval cost one question, and each is answered without waiting (P2)."""
+    """10,000 calls within a check interval cost one question, and each is answered without waiting."""
     client = house.client(token_policy=attrs.evolve(QUICK, check_interval=30.0))
     await client.token()
     for _ in range(10_000):
@@ -422,7 +422,7 @@ async def test_a_cold_fleet_of_clients(house: House) -> None:
 
 
 async def test_a_dead_token_is_replaced_once_for_all(house: House) -> None:
-    """The platform ends the token under the traffic of many: one replacement, no call fails (P4)."""
+    """The platform ends the token under the traffic of many: one replacement, no call fails."""
     clients = [house.client() for _ in range(5)]
     await asyncio.gather(*(ping(client) for client in clients))
     house.simulator.kill_token()
@@ -670,7 +670,7 @@ async def test_several_event_loops_and_threads(house: House) -> None:
 
 
 async def test_cancelled_at_any_point_nothing_is_wedged(house: House) -> None:
-    """A claim that is broken off anywhere can be made again (P8)."""
+    """A claim that is broken off anywhere can be made again."""
     store = house.store()
     key = TokenKey(house.appid, "stable")
     await store.read(key)
@@ -721,7 +721,7 @@ def test_a_client_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_unusable_answer_leaves_nothing_in_the_frames(
     store: HTTPTokenStore, fake: Fake, trouble: dict[str, Any]
 ) -> None:
-    """A tool that prints the local variables of an error's frames finds neither a token nor the key (P9)."""
+    """A tool that prints the local variables of an error's frames finds neither a token nor the key."""
     fake.always = (200, {**GOOD, "access_token": "a-token-that-is-good", **trouble})
     with pytest.raises(TokenStoreError) as caught:
         await store.read(TOKEN_KEY)

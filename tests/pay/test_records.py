@@ -63,7 +63,7 @@ def test_records_are_frozen_and_slotted(cls: Any) -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(empty, attrs.fields(cls)[0].name, 1)
     assert not hasattr(empty, "__dict__")
-    assert re.search("[\u4e00-\u9fff]", cls.__doc__ or ""), "the official title belongs into the docstring"
+    assert re.search("[\u4e00-\u9fff]", cls.__doc__ or ""), "the official title belongs in the docstring"
 
 
 @pytest.mark.parametrize("cls", sorted(RECORDS, key=lambda cls: cls.__name__))

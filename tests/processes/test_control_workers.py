@@ -406,7 +406,7 @@ def test_redis_goes_and_comes_back(place: Place) -> None:
 
 
 def test_replicas_tell_nobody(control: Control) -> None:
-    """What replicas log through kills, deaths and refusals holds no key, no AppSecret and no token (P9)."""
+    """What replicas log through kills, deaths and refusals holds no key, no AppSecret and no token."""
     control.serve(2)
     fleet = control.fleet()
     start(fleet, 2)

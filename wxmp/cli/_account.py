@@ -36,7 +36,7 @@ class AccountOptions:
         secret_file: File that holds the AppSecret, instead of WXMP_SECRET or WXMP_SECRET_FILE. Without any of them it
             is asked for on a terminal. It is never an argument.
         token_store: Where the token is shared, instead of WXMP_TOKEN_STORE: memory:, file:PATH, redis://…, or
-            control:https://…. An address with a password belongs into WXMP_TOKEN_STORE.
+            control:https://…. An address with a password belongs in WXMP_TOKEN_STORE.
         endpoint: Address of the platform, instead of WXMP_ENDPOINT; such as that of wxmp sim.
     """
 

@@ -79,7 +79,7 @@ def _unused(proxies: Sequence[str]) -> Finding:
         "wxmp does not read proxy variables: tokens go straight to the platform, and so does this look.",
         "If this network needs the proxy, give the client one: "
         "Client(..., http_client=httpx.AsyncClient(proxy=...)). The platform then sees the proxy's "
-        "address: that one belongs into the IP list. The commands of wxmp take none.",
+        "address: that one belongs on the IP list. The commands of wxmp take none.",
     )
 
 

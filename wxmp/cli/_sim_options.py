@@ -74,7 +74,7 @@ class SimOptions:
 
     port: int = 0
     host: str = "127.0.0.1"
-    allow_remote: Annotated[bool, Parameter(negative="")] = False
+    allow_remote: Annotated[bool, Parameter(negative="", show_default=False)] = False
     appid: str | None = None
     secret_from_env: str | None = None
     followers: int | None = None
@@ -82,7 +82,7 @@ class SimOptions:
     state: Path | None = None
     policy: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
     speed: float | None = None
-    frozen: Annotated[bool, Parameter(negative="")] = False
+    frozen: Annotated[bool, Parameter(negative="", show_default=False)] = False
     seed: int | None = None
     callback: str | None = None
     mode: Literal["plain", "compatible", "safe"] = "safe"

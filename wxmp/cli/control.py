@@ -67,7 +67,7 @@ def serve(
     port: int | None = None,
     certfile: Path | None = None,
     keyfile: Path | None = None,
-    json_line: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    json_line: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. SIGHUP reads the keys of the file again, without a break.
 
@@ -101,18 +101,21 @@ def serve(
 def key(
     name: str,
     *,
-    appid: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    all_accounts: Annotated[bool, Parameter(negative="")] = False,
-    kinds: Annotated[tuple[Literal["access_token", "jsapi_ticket", "wx_card_ticket"], ...], Parameter(negative="")] = (
+    appid: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    all_accounts: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    kinds: Annotated[
+        tuple[Literal["access_token", "jsapi_ticket", "wx_card_ticket"], ...],
+        Parameter(negative="", show_default=", ".join),
+    ] = (
         "access_token",
         "jsapi_ticket",
         "wx_card_ticket",
     ),
     replace: Annotated[bool, Parameter(negative="--no-replace")] = True,
-    status: Annotated[bool, Parameter(negative="")] = False,
+    status: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     per_minute: int = PER_MINUTE,
     append: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> None:
     """Make a key for a service. The key is printed this once: only its hash goes into the file.
 
@@ -156,7 +159,9 @@ def key(
 
 
 @app.command
-def check(*, config: Path, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+def check(
+    *, config: Path, as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False
+) -> None:
     """Check the settings: the file, its secrets, TLS, and whether the stores answer. The platform is not asked.
 
     Exit codes: 0 the server would start; 1 a store does not answer; 2 the settings cannot work.

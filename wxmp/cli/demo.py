@@ -540,7 +540,7 @@ def demo(
     *,
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_WORKERS))] = 4,
     followers: Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_FOLLOWERS))] = 120,
-    json_line: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    json_line: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> None:
     """Let a fleet of processes work on the simulated platform, and count its token requests.
 

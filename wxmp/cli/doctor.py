@@ -53,11 +53,11 @@ def doctor(
     *,
     callback: str | None = None,
     original_id: str | None = None,
-    no_push: Annotated[bool, Parameter(negative="")] = False,
+    no_push: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     token_channel: Literal["stable", "plain"] | None = None,
     watch: float = 2.0,
     timeout: float = TIMEOUT,
-    as_json_line: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json_line: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> None:
     """Check an account as it is deployed here, and say for each problem its cause and what to do.
 

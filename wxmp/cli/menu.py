@@ -64,8 +64,8 @@ SOON: Final = RetryPolicy(total_time=5.0)
 
 app: App = App(name="menu", help="Menus as YAML files (自定义菜单): pull, push, diff.")
 
-_FLAG = Parameter(negative="")
-_JSON = Parameter(name="--json", negative="")
+_FLAG = Parameter(negative="", show_default=False)
+_JSON = Parameter(name="--json", negative="", show_default=False)
 
 
 @attrs.frozen

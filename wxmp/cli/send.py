@@ -159,8 +159,8 @@ def template(
     per_day: int | None = None,
     concurrency: int = 20,
     encoding: str | None = None,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> None:
     """Send a template message to many. Started again with the same name and journal it goes on where it ended.
 
@@ -181,7 +181,7 @@ def template(
         url: The page that a tap opens. With --data, {column} stands for a cell.
         journal: File that remembers who was sent to (SQLite). Needed, unless nothing is sent.
         per_second: Most messages a second, over all processes with this journal.
-        per_day: Most messages a day, in Beijing.
+        per_day: Most messages a day, by the time of Beijing.
         concurrency: Messages on their way at once, 1 to 100.
         encoding: Encoding of the files; without it UTF-8, or GB18030 for a table that is not in UTF-8.
         dry_run: Read, build and count; send nothing and write nothing.

@@ -34,8 +34,8 @@ app: OneCommand = OneCommand(name="sim")
 def sim(
     *,
     options: SimOptions | None = None,
-    open_page: Annotated[bool, Parameter(name="--open", negative="")] = False,
-    json_line: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    open_page: Annotated[bool, Parameter(name="--open", negative="", show_default=False)] = False,
+    json_line: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> None:
     """Run the simulated WeChat platform (本地模拟微信平台) until Ctrl-C.
 
@@ -72,7 +72,7 @@ def sim(
 def sim_exec(
     *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
     options: SimOptions | None = None,
-    pay: Annotated[bool, Parameter(negative="")] = False,
+    pay: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> None:
     """Run a command against a simulated platform of its own, and end with its exit code.
 

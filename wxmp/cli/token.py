@@ -35,8 +35,8 @@ HOUR: Final = 3600
 
 app: App = App(name="token", help="The shared access_token (调用凭据): print it, look at it, replace it.")
 
-_JSON = Parameter(name="--json", negative="")
-_YES = Parameter(negative="")
+_JSON = Parameter(name="--json", negative="", show_default=False)
+_YES = Parameter(negative="", show_default=False)
 
 
 @app.command

@@ -62,7 +62,7 @@ AT_ONCE: Final = 4
 
 app: App = App(name="user", help="Followers (用户管理): export them.")
 
-_FLAG = Parameter(negative="")
+_FLAG = Parameter(negative="", show_default=False)
 
 
 @app.command
@@ -77,7 +77,7 @@ def export(
     bom: Annotated[bool, _FLAG] = False,
     raw: Annotated[bool, _FLAG] = False,
     resume: Annotated[bool, _FLAG] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
 ) -> None:
     """Write all followers with what the platform tells about them, read in hundreds.
 

@@ -164,7 +164,7 @@ class CertificateStore(Certificates):
             raise
         except WxmpError as error:
             self._failed(error)
-        except Exception as error:  # a mistake in somebody's http_client, which belongs into the log
+        except Exception as error:  # a mistake in somebody's http_client, which belongs in the log
             self._logger.exception(
                 "fetching the platform certificates failed",
                 extra=log_fields("certificates_failed", error=type(error).__name__),
