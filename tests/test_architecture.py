@@ -86,7 +86,14 @@ LAYERS = [
     ["wxmp.api", "wxmp.tokens", "wxmp.control", "wxmp.integrations", "wxmp.testing"],
     ["wxmp.simulator", "wxmp.simulator.*"],
     ["wxmp.cli", "wxmp._wx_sim"],
-    ["wxmp.cli._command", "wxmp.cli._console", "wxmp.cli._doctor_report", "wxmp.cli._reach", "wxmp.cli._tag"],
+    [
+        "wxmp.cli._command",
+        "wxmp.cli._completion",
+        "wxmp.cli._console",
+        "wxmp.cli._doctor_report",
+        "wxmp.cli._reach",
+        "wxmp.cli._tag",
+    ],
     [
         "wxmp.cli._account",
         "wxmp.cli._control_config",

@@ -1,11 +1,10 @@
-"""The command line as a whole: one way to help, to fail, to be completed, and to keep a secret."""
+"""The command line as a whole: one way to help, to fail, and to keep a secret."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -377,42 +376,6 @@ def test_ps_shows_no_secret(wxmp: Line) -> None:
     assert "--secret-file" in seen
     assert secret not in seen
     assert token not in seen
-
-
-# ---- completion
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="completes in bash")
-def test_bash_completes(wxmp: Line) -> None:
-    """In a real bash: commands, commands below them, and options."""
-    (wxmp.folder / "complete.sh").write_text(wxmp("completion", "bash").out, encoding="utf-8")
-    program = """
-source ./complete.sh
-try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _wxmp; echo "${COMPREPLY[*]}"; }
-try wxmp to
-try wxmp menu p
-try wxmp user export x.csv --re
-try wxmp send template --secret
-complete -p wxmp
-"""
-    done = subprocess.run(
-        ["bash", "--norc", "--noprofile", "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-        cwd=wxmp.folder,
-    )
-    lines = done.stdout.splitlines()
-    assert lines[:4] == ["token", "pull push", "--resume", "--secret-file"]
-    assert "_wxmp" in lines[4]
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_get_a_script(wxmp: Line, shell: str) -> None:
-    """It names all commands."""
-    script = wxmp("completion", shell).out
-    assert all(name in script for chain in COMMANDS for name in chain)
 
 
 # ---- documentation

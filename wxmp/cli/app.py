@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 from cyclopts.exceptions import UnknownCommandError
+
+from wxmp.cli._completion import Shell, completion_script
 
 if TYPE_CHECKING:
     from cyclopts.exceptions import CycloptsError
@@ -57,12 +59,12 @@ app.command("wxmp.cli.demo:app", name="demo", help="See a fleet share one token,
 
 
 @app.command
-def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+def completion(shell: Shell, /) -> None:
     """Print the script that completes commands and options in a shell.
 
     bash: wxmp completion bash > ~/.local/share/bash-completion/completions/wxmp
 
-    zsh: wxmp completion zsh > a folder of your fpath, under the name _wxmp
+    zsh: wxmp completion zsh > ~/.zfunc/_wxmp, and in ~/.zshrc, before compinit: fpath=(~/.zfunc $fpath)
 
     fish: wxmp completion fish > ~/.config/fish/completions/wxmp.fish
 
@@ -71,4 +73,4 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     Args:
         shell: bash, zsh or fish.
     """
-    sys.stdout.write(f"{app.generate_completion(shell=shell).rstrip()}\n")
+    sys.stdout.write(f"{completion_script(app, shell)}\n")

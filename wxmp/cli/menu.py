@@ -16,6 +16,7 @@ from cyclopts import App, Parameter
 
 from wxmp.api.menu import MatchRule, MenuAPI, MenuButton
 from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._completion import FileName  # noqa: TC001 - cyclopts reads the annotations
 from wxmp.cli._console import (
     FAILED,
     FINDINGS,
@@ -97,7 +98,7 @@ class Step:
 
 @app.command
 def pull(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    file: Annotated[FileName, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     account: AccountOptions | None = None,

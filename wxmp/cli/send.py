@@ -18,6 +18,7 @@ from cyclopts import App, Parameter
 from wxmp.broadcast import CSVRecipients, Journal, Outcome, Pace, Progress, SQLiteJournal, from_csv
 from wxmp.broadcast.records import RunKey
 from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._completion import FileName  # noqa: TC001 - cyclopts reads the annotations
 from wxmp.cli._console import (
     DONE,
     FAILED,
@@ -150,7 +151,7 @@ def template(
     *,
     template_id: str,
     account: AccountOptions | None = None,
-    to: str | None = None,
+    to: FileName | None = None,
     data: Path | None = None,
     value: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     url: str | None = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from wxmp.cli._command import OneCommand
+from wxmp.cli._completion import FileName  # noqa: TC001 - cyclopts reads the annotations
 from wxmp.cli._console import FAILED, USAGE_ERROR, taking_signals
 from wxmp.cli._sim_exec import run_child
 from wxmp.cli._sim_options import KEY_VARIABLE, TOKEN_VARIABLE, SimOptions, Target, connect, running
@@ -70,7 +71,7 @@ def sim(
 
 @app.command(name="exec")
 def sim_exec(
-    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *command: Annotated[FileName, Parameter(allow_leading_hyphen=True)],
     options: SimOptions | None = None,
     pay: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> None:

@@ -15,6 +15,7 @@ from wxmp.api._pages import walk_pages
 from wxmp.api.tag import LIST_MEMBERS
 from wxmp.api.user import BATCH_GET_SIZE, LIST, UserInfo
 from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._completion import FileName  # noqa: TC001 - cyclopts reads the annotations
 from wxmp.cli._console import (
     FAILED,
     InterruptedBySignal,
@@ -67,7 +68,7 @@ _FLAG = Parameter(negative="", show_default=False)
 
 @app.command
 def export(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    file: Annotated[FileName, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     account: AccountOptions | None = None,
