@@ -26,7 +26,7 @@ LAYERS = [
     ["wxmp._asgi", "wxmp.errors"],
     ["wxmp.events"],
     ["wxmp._watch"],
-    ["wxmp._wire", "wxmp._redis", "wxmp._files"],
+    ["wxmp._wire", "wxmp._redis", "wxmp._files", "wxmp._env"],
     ["wxmp.config"],
     ["wxmp.retry", "wxmp.tokens.store"],
     ["wxmp.tokens.memory", "wxmp.tokens._state", "wxmp.tokens._guard", "wxmp.tokens._report"],

@@ -31,10 +31,10 @@ INNER: Final[dict[str, tuple[set[str], set[str]]]] = {
     "wxmp._wire._AtIndexError": ({"wxmp._wire"}, {"wxmp._wire._explain"}),
     "wxmp._wire._UnfitError": ({"wxmp._wire"}, {"wxmp._wire.decode", "wxmp._wire._explain"}),
     "wxmp.api._datacube_records.NotADateError": ({"wxmp.api._datacube_records"}, {"wxmp._wire.decode"}),
-    "wxmp.broadcast.delivery.LapsedError": ({"wxmp.broadcast.delivery"}, {"wxmp.broadcast.engine.Run._send_each"}),
+    "wxmp.broadcast.delivery.LapsedError": ({"wxmp.broadcast.delivery"}, {"wxmp.broadcast.engine.Run._send_one"}),
     "wxmp.broadcast.delivery.StopError": (
         {"wxmp.broadcast.delivery"},
-        {"wxmp.broadcast.engine.Run._send_each", "wxmp.broadcast.engine.Run._nothing_is_left"},
+        {"wxmp.broadcast.engine.Run._send_one", "wxmp.broadcast.engine.Run._nothing_is_left"},
     ),
     "wxmp.control.desk.UnavailableError": (
         {"wxmp.control.desk"},

@@ -22,6 +22,7 @@ PUBLIC = [
     "AccountError",
     "ArgumentError",
     "BadStatusError",
+    "BroadcastError",
     "BroadcastFinished",
     "BroadcastStarted",
     "BusyError",

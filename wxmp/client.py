@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from wxmp._caller import Caller, Endpoint
+from wxmp._env import is_redis_address, named_in_env
 from wxmp._hosts import is_loopback
 from wxmp._redact import Secret, fingerprint
 from wxmp._request import Credentials
@@ -24,7 +24,7 @@ from wxmp.tokens.memory import MemoryTokenStore
 from wxmp.tokens.store import LIFE_MAX, TokenKey, check_token_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from wxmp._request import FilePart
@@ -213,7 +213,7 @@ class Client:
         if has_secret or not store.kept_elsewhere:
             secret()
         endpoint = variables.get(prefix + "ENDPOINT")
-        with _named_in_env(prefix + "ENDPOINT"):
+        with named_in_env(prefix + "ENDPOINT"):
             platform = _platform_at(endpoint) if endpoint else PRODUCTION
         client = cls(
             appid,
@@ -642,15 +642,6 @@ def _from_env(variables: Mapping[str, str], name: str) -> str:
     return value
 
 
-@contextmanager
-def _named_in_env(name: str) -> Iterator[None]:
-    """Let a mistake be found by the variable it stands in, and not by the argument that it became."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error}", field=name) from None
-
-
 def _secret_from_env(variables: Mapping[str, str], prefix: str) -> str:
     """Return the AppSecret as it is now: a file that is mounted into a container changes while the service runs."""
     name, file_name = prefix + "SECRET", prefix + "SECRET_FILE"
@@ -695,19 +686,19 @@ def _store_from_env(variables: Mapping[str, str], prefix: str) -> TokenStore:
     if kind == "file" and rest:
         from wxmp.tokens.file import FileTokenStore
 
-        with _named_in_env(name):
+        with named_in_env(name):
             return FileTokenStore(rest)
-    if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
+    if is_redis_address(value):
         from wxmp.tokens.redis import RedisTokenStore
 
-        with _named_in_env(name):
+        with named_in_env(name):
             return RedisTokenStore(value)
     if kind == "control" and rest:
         from wxmp.control.store import HTTPTokenStore
 
         key = partial(_from_env, variables, prefix + "CONTROL_KEY")
         key()
-        with _named_in_env(name):
+        with named_in_env(name):
             return HTTPTokenStore(rest.split(","), key)
     kinds = "memory:, file:…, redis://…, rediss://…, unix://… or control:https://…"
     raise ConfigError(f"{name} must be {kinds}", field=name)

@@ -20,6 +20,7 @@
     ├─ TokenStoreError               the token store failed                 .store
     │  └─ TokenStoreUnavailable      ... and there is no usable token in memory
     ├─ JournalError                  the journal of a bulk send failed      .journal
+    ├─ BroadcastError                a bulk send was cancelled from within  .part
     ├─ WebhookError                  a push is refused                      .code .status
     │  ├─ SignatureError             not authentic, stale, repeated, or of the wrong mode: 403
     │  ├─ DecryptError               signed, but it does not open: 403
@@ -53,6 +54,7 @@ __all__ = [
     "AccountError",
     "ArgumentError",
     "BadStatusError",
+    "BroadcastError",
     "BusyError",
     "ConfigError",
     "DeadTokenError",
@@ -340,6 +342,22 @@ class JournalError(WxmpError):
     def __init__(self, message: str, *, journal: str = "") -> None:
         super().__init__(message)
         self.journal = journal
+
+
+class BroadcastError(WxmpError):
+    """A part of a bulk send was cancelled, and nobody had cancelled the run; it can be continued.
+
+    That is the function that makes the messages or the send itself (``part`` is ``"message"``), the source of the
+    recipients (``"recipients"``) or the journal (``"journal"``): each raised ``asyncio.CancelledError`` of its own
+    accord, or had its task cancelled. That error is the ``__cause__``, with its traceback. Passed on as it is, it would
+    look as if whoever waits for the run had been cancelled.
+    """
+
+    _fields = ("message", "part")
+
+    def __init__(self, message: str, *, part: str = "") -> None:
+        super().__init__(message)
+        self.part = part
 
 
 class WebhookError(WxmpError):

@@ -14,13 +14,15 @@ from tests.tokens.virtual_time import VirtualLoop, now
 from wxmp.broadcast import SQLiteJournal
 from wxmp.broadcast.engine import Run
 from wxmp.broadcast.records import Outcome, Pace, Recipient, RunKey
-from wxmp.errors import JournalError
+from wxmp.errors import BroadcastError, JournalError
+from wxmp.events import BroadcastFinished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from pathlib import Path
 
     from wxmp.broadcast.journal import Claim
+    from wxmp.events import Event
 
 NAMES = people(30)
 
@@ -150,7 +152,22 @@ def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
         runner.run(test())
 
 
-def test_a_source_that_is_cancelled_from_within() -> None:
+async def of_its_own_accord() -> None:
+    raise asyncio.CancelledError
+
+
+async def the_task_it_runs_in() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("cancelled", [of_its_own_accord, the_task_it_runs_in])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_source_that_is_cancelled_from_within(
+    cancelled: Callable[[], Coroutine[Any, Any, None]], dry_run: bool
+) -> None:
     """A source whose own call was cancelled has not come to its end: the run says so."""
 
     async def play() -> None:
@@ -159,52 +176,175 @@ def test_a_source_that_is_cancelled_from_within() -> None:
         async def source() -> AsyncIterator[str]:
             for openid in NAMES[:20]:
                 yield openid
-            raise asyncio.CancelledError
+            await cancelled()
 
-        made = make_run(source(), world.platform, world.journal, pace=Pace(concurrency=3))
-        with pytest.raises(RuntimeError, match="the source"):
+        made = make_run(source(), world.platform, world.journal, pace=Pace(concurrency=3), dry_run=dry_run)
+        with pytest.raises(BroadcastError, match="the source") as caught:
             await made.run()
+        assert caught.value.part == "recipients"
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
         await world.finish_and_judge()
 
     in_virtual_time(play)
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
 @pytest.mark.parametrize("who", ["build", "send"])
-def test_a_message_that_is_cancelled_from_within(who: str) -> None:
+@pytest.mark.parametrize("cancelled", [of_its_own_accord, the_task_it_runs_in])
+def test_a_message_that_is_cancelled_from_within(
+    cancelled: Callable[[], Coroutine[Any, Any, None]], who: str, concurrency: int
+) -> None:
     """A worker never vanishes with its recipient: the run ends, and says that its message was cancelled."""
 
     async def play() -> None:
         world = World()
         armed = True
 
-        async def cancelled() -> None:
+        async def strike() -> None:
             nonlocal armed
             if armed and len(world.platform.delivered) > 9:
                 armed = False
-                raise asyncio.CancelledError
+                await cancelled()
 
         async def build(recipient: Recipient) -> Recipient:
             if who == "build":
-                await cancelled()
+                await strike()
             return recipient
 
         class Sender(ModelSender):
             async def send(self, openid: str, message: Any, client_msg_id: str) -> int | None:
                 number = await super().send(openid, message, client_msg_id)
                 if who == "send":
-                    await cancelled()
+                    await strike()
                 return number
 
-        made = make_run(
-            NAMES, world.platform, world.journal, sender=Sender(world.platform, build), pace=Pace(concurrency=3)
-        )
-        with pytest.raises(RuntimeError, match="a message"):
-            await made.run()
+        sender = Sender(world.platform, build)
+        made = make_run(NAMES, world.platform, world.journal, sender=sender, pace=Pace(concurrency=concurrency))
+        with pytest.raises(BroadcastError, match="a message") as caught:
+            async with asyncio.timeout(100):
+                await made.run()
+        assert caught.value.part == "message"
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
         left = [openid for openid, outcome in world.journal.outcomes().items() if outcome is None]
         assert len(left) == (who == "send")
         await world.finish_and_judge()
 
     in_virtual_time(play)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001, 0.01, 0.019, 0.02, 0.021, 0.03, 0.1])
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_worker_that_is_cancelled_by_a_timer(concurrency: int, delay: float) -> None:
+    """Whatever a worker does while a timer that a function has left behind strikes: the run neither hangs nor lies."""
+
+    async def play() -> None:
+        world = World()
+        left = [1]
+
+        async def build(recipient: Recipient) -> Recipient:
+            if left and len(world.platform.delivered) > 9:
+                left.pop()
+                task = asyncio.current_task()
+                assert task is not None
+                asyncio.get_running_loop().call_later(delay, task.cancel)
+            return recipient
+
+        pace = Pace(concurrency=concurrency)
+        made = make_run(NAMES, world.platform, world.journal, build=build, pace=pace)
+        with pytest.raises(BroadcastError):
+            async with asyncio.timeout(100):
+                await made.run()
+        await world.finish_and_judge()
+
+    in_virtual_time(play)
+
+
+@pytest.mark.parametrize("cancelled", [of_its_own_accord, the_task_it_runs_in])
+def test_a_rehearsal_that_is_cancelled_from_within(cancelled: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """In a dry run it is the same: whoever waits for it was not cancelled, and is told what was."""
+
+    async def play() -> None:
+        world = World()
+
+        async def build(recipient: Recipient) -> Recipient:
+            if recipient.openid == NAMES[9]:
+                await cancelled()
+            return recipient
+
+        made = make_run(NAMES, world.platform, world.journal, build=build, dry_run=True)
+        with pytest.raises(BroadcastError, match="a message") as caught:
+            await made.run()
+        assert caught.value.part == "message"
+        assert made.progress.outcomes == {Outcome.PLANNED: 9}
+        await world.finish_and_judge()
+
+    in_virtual_time(play)
+
+
+@pytest.mark.parametrize("verb", ["begin", "known", "exchange", "others", "renew", "goodbye"])
+def test_a_journal_that_is_cancelled_from_within(verb: str) -> None:
+    """A journal whose own call was cancelled ends the run like any error, whoever has asked it."""
+
+    class Cancelled(MemoryJournal):
+        armed = True
+        ends = False
+
+        async def _around(self, asked: str, work: Callable[[], object]) -> object:
+            answer = await super()._around(asked, work)
+            if self.armed and self._is_it(asked):
+                self.armed = False
+                raise asyncio.CancelledError
+            return answer
+
+        def _is_it(self, asked: str) -> bool:
+            if verb == "renew":  # nothing else asks while all answers are awaited
+                return asked == "exchange" and now() - started > 3.9
+            if verb == "goodbye":
+                return self.ends
+            return asked == verb and (verb != "exchange" or len(self.rows) > 9)
+
+        async def exchange(self, run: RunKey, *, lease: float, **more: Any) -> tuple[Claim, ...]:
+            self.ends = lease == 0.0
+            return await super().exchange(run, lease=lease, **more)
+
+    started = 0.0
+
+    async def play() -> None:
+        nonlocal started
+        started = now()
+        world = World()
+        world.journal = Cancelled(now, delay=0.004)
+        world.platform.delay = 12.0 if verb == "renew" else 0.02
+        made = world.make()
+        with pytest.raises(BroadcastError, match="the journal") as caught:
+            await made.run()
+        assert caught.value.part == "journal"
+        await asyncio.sleep(20)  # whoever could not say goodbye has a lease that ends
+        await world.finish_and_judge()
+
+    in_virtual_time(play)
+
+
+def test_an_event_loop_that_ends_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """A loop that ends cancels every task of a run at once: the run is told of as cancelled, and can be continued."""
+    events: list[Event] = []
+    journal: list[MemoryJournal] = []
+
+    async def leave() -> None:
+        world = World()
+        journal.append(world.journal)
+        sender, pace = ModelSender(world.platform), Pace(concurrency=3)
+        run = Run(KEY, NAMES, sender, world.journal, pace, observer=events.append, clock=now)
+        task = asyncio.create_task(run.run())
+        await asyncio.sleep(0.05)
+        assert not task.done()
+
+    with caplog.at_level(logging.ERROR, "asyncio"):
+        in_virtual_time(leave)
+    (finished,) = [event for event in events if isinstance(event, BroadcastFinished)]
+    assert finished.outcome == "cancelled"
+    assert None in journal[0].outcomes().values()
+    assert caplog.records == []
 
 
 # ---- somebody who is named twice, while the journal fails

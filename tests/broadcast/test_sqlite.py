@@ -21,8 +21,10 @@ import pytest
 
 import wxmp.broadcast.sqlite
 from tests.broadcast.journals import LEASE, RUN, SQLiteRoom
+from tests.broadcast.model import ModelSender, Platform, people
 from wxmp._beijing import BEIJING
-from wxmp.broadcast.records import Outcome, Result, RunKey
+from wxmp.broadcast.engine import Run
+from wxmp.broadcast.records import Outcome, Pace, Result, RunKey
 from wxmp.broadcast.sqlite import SQLiteJournal
 from wxmp.errors import ConfigError, JournalError
 
@@ -613,3 +615,72 @@ async def test_runs_of_two_names_in_one_file(room, journal):
     for run in (RunKey("wx1", "b"), RunKey("wx2", "autumn")):
         await journal.begin(run, fingerprint="other")
         assert await journal.counts(run) == {}
+
+
+# ---- who lives
+
+
+async def owners(journal):
+    rows = await journal._do(lambda db: db.execute("SELECT id FROM owner ORDER BY id").fetchall(), write=False)
+    return [owner for (owner,) in rows]
+
+
+async def test_a_farewell_leaves_no_owner(journal):
+    """Who says goodbye is forgotten at once, and what it left in flight is free for others."""
+    await claim(journal, "o1", "o2")
+    assert await owners(journal) == ["a"]
+    await journal.exchange(RUN, owner="a", lease=0.0, results=[Result("o1", Outcome.ACCEPTED, 1)])
+    assert await owners(journal) == []
+    assert await journal.others(RUN, owner="b") == 0.0
+    assert await ages(journal) == {"o2": 0.0}
+
+
+async def test_the_next_begin_forgets_the_dead_without_recipients(room, journal):
+    """Of processes that were killed nothing stays once nobody is in flight under their names."""
+    other = RunKey("wx2", "winter")
+    await journal.begin(other, fingerprint="t2")
+    await journal.exchange(other, owner="elsewhere", lease=LEASE, claims=["o1"])
+    await claim(journal, "o1", owner="idle")
+    await journal.exchange(RUN, owner="idle", lease=LEASE, results=[Result("o1", Outcome.ACCEPTED, 1)])
+    await claim(journal, "o2", owner="robbed")
+    room.advance(LEASE)
+    await claim(journal, "o3", owner="dead")
+    room.advance(LEASE - 1)
+    assert await ages(journal, "living") == {"o2": 2 * LEASE - 1}
+    assert await owners(journal) == ["dead", "elsewhere", "idle", "living", "robbed"]
+    await room.journal().begin(RunKey("wx1", "spring"), fingerprint="t3")
+    assert await owners(journal) == ["dead", "elsewhere", "living"]
+    assert await journal.others(RUN, owner="living") == 1.0
+    assert await journal.others(RUN, owner="dead") == LEASE
+    room.advance(1)
+    assert await ages(journal, "living") == {"o3": LEASE}
+
+
+async def test_a_living_owner_that_was_forgotten_goes_on(room, journal):
+    """A process that has nobody in flight when another run begins is not hurt by it: what it claims next is its own."""
+    await journal.exchange(RUN, owner="a", lease=LEASE)
+    second = room.journal()
+    await second.begin(RUN, fingerprint="t1")
+    assert await owners(journal) == []
+    await claim(journal, "o1")
+    assert await second.others(RUN, owner="b") == LEASE
+    assert await ages(second) == {}
+    await second.begin(RUN, fingerprint="t1")
+    assert await owners(journal) == ["a"]
+    assert await ages(second) == {}
+
+
+async def test_runs_leave_no_owners(tmp_path):
+    """However many runs a file has seen, killed ones included, none of their names stays."""
+    platform = Platform(asyncio.get_running_loop().time)
+    async with SQLiteJournal(tmp_path / "j.db") as journal:
+        for number in range(5):
+            key = RunKey("wx1", f"run {number}")
+            await journal.begin(key, fingerprint="model")
+            # Killed: its lease is over, and what it had in flight is nobody's.
+            await journal.exchange(key, owner=f"killed {number}", lease=1e-6, claims=["o00000"])
+            progress = await Run(key, people(3), ModelSender(platform), journal, Pace(concurrency=2)).run()
+            assert progress.outcomes == {Outcome.ACCEPTED: 3}
+            assert await owners(journal) == [f"killed {number}"]
+        await journal.begin(key, fingerprint="model")
+        assert await owners(journal) == []

@@ -455,6 +455,7 @@ KEY = f'name = "a"\nid = "{"0" * 12}"\ndigest = "{"0" * 64}"\nappids = "*"\n'
         ({"account": f"{account()}\n[[accounts]]\n{account()}"}, "accounts[1].appid", "is there twice"),
         ({"server": "port = 70000"}, "server.port", "from 0 to 65535"),
         ({"server": 'host = "0.0.0.0"'}, "server.host", "there is no TLS"),
+        ({"server": 'host = "unix"'}, "server.host", "there is no TLS"),
         ({"server": 'certfile = "cert.pem"'}, "server.keyfile", "is missing"),
         ({"server": 'certfile = "a.pem"\nkeyfile = "b.pem"'}, "server.certfile", "there is no file"),
         ({"server": "verbose = true"}, "server.verbose", "is unknown here"),
@@ -506,6 +507,15 @@ def test_defaults(setup: Setup) -> None:
     assert found.accounts[0].store() == f"file:{setup.folder / 'tokens'}"
     assert found.warnings == ()
     assert SECRET not in repr(found)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", "127.0.0.1", "127.8.9.1", "::1"])
+def test_this_machine_needs_no_tls(setup: Setup, host: str) -> None:
+    """Where only this machine listens nobody reads along, and there is nothing to warn of."""
+    setup.write(account=account(), server=f'host = "{host}"\nallow_insecure = true')
+    assert read_config(setup.config).warnings == ()
+    setup.write(account=account(), server=f'host = "{host}"')
+    assert read_config(setup.config).server.host == host
 
 
 def test_the_extra_is_named_when_it_is_missing(setup: Setup) -> None:

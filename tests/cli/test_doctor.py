@@ -701,6 +701,8 @@ def test_the_control_server_is_down(ward: Ward) -> None:
         ({"WXMP_CALLBACK_TOKEN": "no token!"}, "form of a Token", "服务器配置"),
         ({"WXMP_ENCODING_AES_KEY": "short"}, "form of an EncodingAESKey", "服务器配置"),
         ({"WXMP_CALLBACK_MODE": "safe"}, "WXMP_ENCODING_AES_KEY is not set", "EncodingAESKey"),
+        ({"WXMP_DEDUPE": "file:pushes"}, "WXMP_DEDUPE does not name a store", "redis://"),
+        ({"WXMP_DEDUPE": f"redis://:{PASSWORD}@host:port/0"}, "WXMP_DEDUPE does not name a store", "percent-encoded"),
     ],
 )
 def test_settings_that_cannot_work(ward: Ward, changes: dict[str, str], found: str, remedy: str) -> None:
@@ -713,7 +715,7 @@ def test_settings_that_cannot_work(ward: Ward, changes: dict[str, str], found: s
     assert "settings" in told.errors
     assert found in told.text("settings")
     assert remedy in told.text("settings")
-    told_of_callback = all(name.startswith(("WXMP_CALLBACK_", "WXMP_ENCODING_")) for name in changes)
+    told_of_callback = all(name.startswith(("WXMP_CALLBACK_", "WXMP_ENCODING_", "WXMP_DEDUPE")) for name in changes)
     assert told.status("secret") == ("ok" if told_of_callback else "skipped")
 
 

@@ -582,6 +582,7 @@ def test_environment_is_what_a_program_reads(sandbox, monkeypatch):
     """setenv() sets what Client.from_env() reads, with any prefix."""
     sandbox.setenv(monkeypatch, prefix="SHOP_")
     assert os.environ["SHOP_APPID"] == sandbox.appid
+    assert (os.environ["SHOP_TOKEN_STORE"], os.environ["SHOP_DEDUPE"]) == ("memory:", "memory:")
     assert os.environ["SHOP_ENDPOINT"] == sandbox.url == sandbox.env["WXMP_ENDPOINT"]
 
 

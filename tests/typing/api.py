@@ -13,6 +13,7 @@ from wxmp import (
     APIError,
     ArgumentError,
     BadStatusError,
+    BroadcastError,
     BusyError,
     CallFinished,
     Client,
@@ -225,6 +226,9 @@ async def errors(client: Client) -> str:
     except ReplyError as error:
         assert_type(error.body, str)
         return error.body
+    except BroadcastError as error:
+        assert_type(error.part, str)
+        return error.part
     except (TokenStoreUnavailable, TokenStoreError) as error:
         assert_type(error.store, str)
         return error.store

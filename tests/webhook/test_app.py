@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -557,8 +558,8 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], field: 
 
 
 def test_the_environment_can_hold_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """from_env() reads four variables; a missing one is named."""
-    for name in ("APPID", "CALLBACK_TOKEN", "ENCODING_AES_KEY", "CALLBACK_MODE"):
+    """from_env() reads five variables; a missing one is named."""
+    for name in ("APPID", "CALLBACK_TOKEN", "ENCODING_AES_KEY", "CALLBACK_MODE", "DEDUPE"):
         monkeypatch.delenv(f"WXMP_{name}", raising=False)
     with pytest.raises(ConfigError, match="WXMP_APPID"):
         Webhook.from_env()
@@ -571,6 +572,67 @@ def test_the_environment_can_hold_the_settings(monkeypatch: pytest.MonkeyPatch) 
     assert Webhook.from_env().mode == "safe"
     monkeypatch.setenv("WXMP_CALLBACK_MODE", "compatible")
     assert Webhook.from_env(window=None).mode == "compatible"
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Variables with which a webhook can be made, under a prefix of their own."""
+    monkeypatch.setenv("SHOP_APPID", APPID)
+    monkeypatch.setenv("SHOP_CALLBACK_TOKEN", TOKEN)
+    monkeypatch.setenv("SHOP_ENCODING_AES_KEY", AES_KEY)
+    monkeypatch.delenv("SHOP_DEDUPE", raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "MemoryDedupe(0 pushes, 0 requests)"),
+        ("", "MemoryDedupe(0 pushes, 0 requests)"),
+        ("memory:", "MemoryDedupe(0 pushes, 0 requests)"),
+        ("redis://:hunter2@redis.internal:6380/3", "RedisDedupe('redis://redis.internal:6380/3', prefix='wxmp')"),
+        ("rediss://user:hunter2@redis.internal", "RedisDedupe('rediss://redis.internal:6379', prefix='wxmp')"),
+        ("unix:///run/redis.sock?password=hunter2", "RedisDedupe('unix:///run/redis.sock', prefix='wxmp')"),
+    ],
+)
+def test_the_environment_can_name_the_store(environment: pytest.MonkeyPatch, value: str | None, shown: str) -> None:
+    """{prefix}DEDUPE says where deliveries of one push meet: in this process, or in Redis."""
+    if value is not None:
+        environment.setenv("SHOP_DEDUPE", value)
+    hook = Webhook.from_env("SHOP_")
+    assert repr(hook._dedupe) == shown
+    assert "hunter2" not in repr(vars(hook))
+
+
+def test_a_store_that_is_given_wins(environment: pytest.MonkeyPatch) -> None:
+    """With dedupe= the variable is not read; dedupe=None leaves it the word."""
+    environment.setenv("SHOP_DEDUPE", "no store at all")
+    store = MemoryDedupe()
+    assert Webhook.from_env("SHOP_", dedupe=store)._dedupe is store
+    with pytest.raises(ConfigError, match="SHOP_DEDUPE"):
+        Webhook.from_env("SHOP_", dedupe=None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgres://:hunter2@host",
+        "redis:hunter2@host",
+        "REDIS://:hunter2@host",
+        "file:hunter2",
+        "redis://:hunter2@host:port/0",
+        "redis://:hunter2#@host/0",
+        "redis://:hunter2/@host/0",
+        "redis://[hunter2",
+    ],
+)
+def test_a_store_that_cannot_work_names_its_variable(environment: pytest.MonkeyPatch, value: str) -> None:
+    """The variable is named and what it may be, the password in it is not shown."""
+    environment.setenv("SHOP_DEDUPE", value)
+    with pytest.raises(ConfigError, match=r"^SHOP_DEDUPE.* must be .*redis://") as caught:
+        Webhook.from_env("SHOP_")
+    assert caught.value.field == "SHOP_DEDUPE"
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_from_env_takes_what_the_class_takes() -> None:

@@ -13,7 +13,9 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import aiohttp.web
 import attrs
+import fastapi
 import pytest
 import redis
 import redis.asyncio
@@ -24,8 +26,12 @@ from redis.exceptions import NoPermissionError
 from tests.moments import quickest
 from tests.redis_server import BlackHole, GivenServer, RedisServer, find_server, free_port
 from tests.tokens.test_redis import LosesOneAnswer, Scripted
+from tests.webhook import pushes
 from tests.webhook.dedupe_contract import KEEP, KEY, LEASE, DedupeContract
 from wxmp.errors import ConfigError, WebhookStoreError
+from wxmp.integrations.aiohttp import add_webhook
+from wxmp.integrations.fastapi import wxmp_lifespan
+from wxmp.webhook import DeliveryPolicy, TextMessage, Webhook
 from wxmp.webhook.dedupe import MemoryDedupe
 from wxmp.webhook.dedupe_redis import ANSWER_MAX, RedisDedupe
 
@@ -890,3 +896,71 @@ def test_redis_is_not_loaded_with_the_module() -> None:
     """Importing the module loads no redis."""
     script = "import sys, wxmp.webhook.dedupe_redis; assert not any(n.split('.')[0] == 'redis' for n in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
+
+
+# ---- named by the environment
+
+#: Whatever the machine does meanwhile, nobody is too late.
+PATIENT = DeliveryPolicy(deadline=60.0, hold=60.0, lease=50.0, grace=60.0)
+
+
+@contextlib.asynccontextmanager
+async def in_asgi(hook: Webhook) -> AsyncIterator[None]:
+    begin, end = {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    said: asyncio.Queue[Any] = asyncio.Queue()
+    app = asyncio.create_task(hook.asgi()({"type": "lifespan"}, told.get, said.put))
+    told.put_nowait(begin)
+    await said.get()
+    yield
+    told.put_nowait(end)
+    await app
+
+
+@contextlib.asynccontextmanager
+async def in_fastapi(hook: Webhook) -> AsyncIterator[None]:
+    app = fastapi.FastAPI()
+    async with wxmp_lifespan({}, webhooks=hook)(app):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def in_aiohttp(hook: Webhook) -> AsyncIterator[None]:
+    app = aiohttp.web.Application()
+    add_webhook(app, "/wx", hook)
+    runner = aiohttp.web.AppRunner(app)
+    await runner.setup()
+    yield
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("adapter", [contextlib.aclosing, in_asgi, in_fastapi, in_aiohttp])
+async def test_workers_that_share_a_variable(
+    own_server: RedisServer, monkeypatch: pytest.MonkeyPatch, adapter: Callable[[Webhook], Any]
+) -> None:
+    """Workers with one address in WXMP_DEDUPE handle a push once, and leave no connection when their server ends."""
+    monkeypatch.setenv("WXMP_APPID", pushes.APPID)
+    monkeypatch.setenv("WXMP_CALLBACK_TOKEN", pushes.TOKEN)
+    monkeypatch.setenv("WXMP_ENCODING_AES_KEY", pushes.AES_KEY)
+    monkeypatch.setenv("WXMP_DEDUPE", own_server.url)
+    handled: list[str] = []
+    async with contextlib.AsyncExitStack() as stack:
+        workers = [Webhook.from_env(delivery=PATIENT) for _ in range(4)]
+        values = pushes.fields()
+        for number, hook in enumerate(workers):
+            assert isinstance(hook._dedupe, RedisDedupe)
+            hook._dedupe._redis.timeout = 60.0  # a machine that pauses is no server that is down
+            await stack.enter_async_context(adapter(hook))
+
+            @hook.on(TextMessage)
+            async def answer(message: TextMessage, number: int = number) -> str:
+                handled.append(message.content)
+                return f"worker {number}"
+
+        answers = [await hook.answer("POST", *pushes.safe(values)) for hook in workers]
+        assert handled == [values["Content"]]
+        assert all("worker 0" in pushes.opened(answer.body) for answer in answers)
+        assert len(own_server.command("CLIENT", "LIST").splitlines()) > len(workers)
+    async with asyncio.timeout(60):  # the server notices in its own time
+        while len(own_server.command("CLIENT", "LIST").splitlines()) > 1:  # the one that asks
+            await asyncio.sleep(0.01)

@@ -125,6 +125,7 @@ class BroadcastAPI:
         Raises:
             ConfigError: An argument cannot work. While it runs: ``name`` belongs to another template.
             JournalError: The journal failed. Everything so far is safe; start it again.
+            BroadcastError: ``build``, the recipients or the journal were cancelled, and nobody has cancelled the run.
             RateLimitError: The messages of the day are used up, those of the platform (45009) or those of
                 ``pace.per_day``; its ``scope`` is ``"day"``. Go on tomorrow.
             NotFoundError: No such template (40037).

@@ -15,14 +15,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable
 from contextlib import aclosing, closing, suppress
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar
 
 from wxmp._log import log_fields
 from wxmp.broadcast.delivery import Delivery, Item, LapsedError, Lease, Sender, StopError
 from wxmp.broadcast.journal import WINDOW
 from wxmp.broadcast.records import Outcome, Progress, Recipient, Result
 from wxmp.errcodes import lookup
-from wxmp.errors import ConfigError, JournalError, WxmpError, api_error
+from wxmp.errors import BroadcastError, ConfigError, JournalError, WxmpError, api_error
 from wxmp.tokens.file import host_clock
 
 if TYPE_CHECKING:
@@ -66,6 +66,13 @@ JOURNAL_WAIT: Final = (0.2, 15.0)
 GRACE: Final = 10.0
 #: So many refusals of our arguments and not one message taken: the run is wrong, not the recipients.
 HOPELESS: Final = 50
+#: What of a run can be cancelled by somebody else's doing.
+_Part = Literal["message", "recipients", "journal"]
+_PARTS: Final[dict[_Part, str]] = {
+    "message": "the making or the sending of a message",
+    "recipients": "the source of the recipients",
+    "journal": "a step of the journal",
+}
 #: The platform has said at some time: this one I take.
 _TAKEN: Final = (Outcome.ACCEPTED, Outcome.DELIVERED, Outcome.BLOCKED, Outcome.FAILED)
 
@@ -127,6 +134,10 @@ class Run:
             wall_clock=wall_clock,
         )
         self._end: asyncio.TimerHandle | None = None
+        #: Whoever iterates wants the end at once, and has cancelled the run's own task.
+        self._given_up = False
+        #: The tasks were told to end: that one of them is cancelled says nothing any more.
+        self._tasks_are_ending = False
         self._failure: Exception | None = None
         # From the source to the workers
         self._read: dict[str, Recipient] = {}
@@ -187,6 +198,7 @@ class Run:
 
         Raises:
             WxmpError: The run cannot go on (a limit of the day, no such template, no connection). It can be continued.
+            BroadcastError: A part of it was cancelled, and nobody has cancelled the run. It can be continued.
         """
         async with aclosing(self.__aiter__()) as results:
             async for _ in results:
@@ -243,6 +255,7 @@ class Run:
             await asyncio.wait({task})
         except asyncio.CancelledError:
             # Cancelled while it ends: somebody wants it at once. What is in flight is left to whoever continues.
+            self._given_up = True
             task.cancel()
             raise
         if task.cancelled():
@@ -266,14 +279,18 @@ class Run:
         if self._workers:
             self._end = asyncio.get_running_loop().call_later(GRACE, self._cut)
 
-    def _stop_if_not_ours(self, who: str) -> None:
-        """End the run if this task's cancellation came from inside: what is missing must not look like the end."""
-        task = asyncio.current_task()
-        if task is not None and not task.cancelling():
-            self._stop(RuntimeError(f"{who} was cancelled from within"))
+    def _stop_if_not_ours(self, part: _Part, cause: asyncio.CancelledError) -> None:
+        """End the run if a task was cancelled, and not by us: what is missing must not look like the end.
+
+        How often a task was cancelled (``cancelling()``) does not tell who it was. A function of the user's own can
+        cancel the task that it runs in, and a timer that it has left behind does so at any later point.
+        """
+        if not self._tasks_are_ending:
+            self._stop(_broken_off(part, cause))
 
     def _cut(self) -> None:
         """The answers on their way had their time."""
+        self._tasks_are_ending = True
         for worker in self._workers:
             worker.cancel()
 
@@ -293,6 +310,11 @@ class Run:
                 whole = not self._stopping
         except Exception as error:  # noqa: BLE001 - whatever it is, the iteration raises it
             self._failure = self._failure or error
+        except asyncio.CancelledError as error:
+            if self._given_up:
+                raise
+            # Passed on, it would look as if whoever iterates had been cancelled.
+            self._failure = self._failure or _broken_off("journal", error)
         finally:
             self._stopped.set()
             self._ended = self._clock()
@@ -307,7 +329,9 @@ class Run:
     def _tell(self, observer: EventHook, *, whole: bool) -> None:
         from wxmp.events import BroadcastFinished
 
-        failure = self._failure
+        failure, task = self._failure, asyncio.current_task()
+        if isinstance(failure, BroadcastError) and task is not None and task.cancelling():
+            failure = None  # the event loop ends, and cancels whatever there is: nothing of the run's own went wrong
         observer(
             BroadcastFinished(
                 appid=self._key.appid,
@@ -329,6 +353,7 @@ class Run:
                 while recipients := await self._next_recipients():
                     await self._rehearse_with(recipients, seen)
             finally:
+                self._tasks_are_ending = True
                 reader.cancel()
                 await asyncio.gather(reader, return_exceptions=True)
 
@@ -347,7 +372,12 @@ class Run:
                 await self._room_to_tell.wait()
             if self._stopping:
                 return
-            message = await self._sender.prepare(recipient)
+            try:
+                message = await self._sender.prepare(recipient)
+            except asyncio.CancelledError as error:
+                if self._given_up:
+                    raise
+                raise _broken_off("message", error) from error
             outcome = Outcome.SKIPPED if message is None else Outcome.PLANNED
             self._emit(Result(openid, outcome, client_msg_id=self._key.client_msg_id(openid)))
 
@@ -359,6 +389,7 @@ class Run:
         try:
             await self._keep_the_books()
         finally:
+            self._tasks_are_ending = True
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -397,8 +428,8 @@ class Run:
                         await self._room_to_read.wait()
         except Exception as error:  # noqa: BLE001 - the user's source can raise anything
             self._stop(error)
-        except asyncio.CancelledError:
-            self._stop_if_not_ours("the source of the recipients")
+        except asyncio.CancelledError as error:
+            self._stop_if_not_ours("recipients", error)
             raise
         finally:
             self._source_ended = True
@@ -428,8 +459,8 @@ class Run:
                     await self._room_to_sift.wait()
         except Exception as error:  # noqa: BLE001 - the iteration raises it
             self._stop(error)
-        except asyncio.CancelledError:
-            self._stop_if_not_ours("the journal")
+        except asyncio.CancelledError as error:
+            self._stop_if_not_ours("journal", error)
             raise
         finally:
             self._sifted = True
@@ -626,23 +657,30 @@ class Run:
 
     async def _show_life(self) -> None:
         """Renew the lease, however long the iteration or the platform keeps us waiting."""
-        while True:
-            await asyncio.sleep(HEARTBEAT)
-            owner, epoch, asked_at = self._lease.claim()
-            try:
-                await self._journal.exchange(self._key, owner=owner, lease=self._lease.seconds)
-            except JournalError as error:
-                logger.warning(
-                    "%s: no sign of life could be given: %s",
-                    self._key.name,
-                    error,
-                    extra=log_fields(
-                        "journal_failed", appid=self._key.appid, run=self._key.name, error=type(error).__name__
-                    ),
-                )
-            else:
-                self._lease.renewed(epoch, asked_at)
-            self._wake.set()
+        try:
+            while True:
+                await asyncio.sleep(HEARTBEAT)
+                await self._renew()
+        except asyncio.CancelledError as error:
+            self._stop_if_not_ours("journal", error)
+            raise
+
+    async def _renew(self) -> None:
+        owner, epoch, asked_at = self._lease.claim()
+        try:
+            await self._journal.exchange(self._key, owner=owner, lease=self._lease.seconds)
+        except JournalError as error:
+            logger.warning(
+                "%s: no sign of life could be given: %s",
+                self._key.name,
+                error,
+                extra=log_fields(
+                    "journal_failed", appid=self._key.appid, run=self._key.name, error=type(error).__name__
+                ),
+            )
+        else:
+            self._lease.renewed(epoch, asked_at)
+        self._wake.set()
 
     # ---- recipients that were in flight elsewhere
 
@@ -711,27 +749,32 @@ class Run:
     # ---- the messages
 
     async def _send_each(self) -> None:
-        while True:
-            item = await self._ready.get()
-            try:
-                await self._settle(item)
-            except StopError as stop:
-                self._give_back(item)
-                self._stop(stop.cause)
-            except LapsedError:
-                # Whoever took over sends it, or this process does after its old lease has been seen to end.
-                self._claimed.discard(item.recipient.openid)
-                self._deferred[item.recipient.openid] = item.recipient
-            except Exception as error:  # noqa: BLE001 - of the user's function that makes the data
-                self._give_back(item)
-                self._stop(error)
-            except asyncio.CancelledError:
-                self._give_back(item)
-                self._stop_if_not_ours("a message")
-                raise
-            finally:
-                self._in_flight -= 1
-                self._call_the_books()
+        try:
+            while True:
+                await self._send_one(await self._ready.get())
+        except asyncio.CancelledError as error:
+            self._stop_if_not_ours("message", error)
+            raise
+
+    async def _send_one(self, item: Item) -> None:
+        try:
+            await self._settle(item)
+        except StopError as stop:
+            self._give_back(item)
+            self._stop(stop.cause)
+        except LapsedError:
+            # Whoever took over sends it, or this process does after its old lease has been seen to end.
+            self._claimed.discard(item.recipient.openid)
+            self._deferred[item.recipient.openid] = item.recipient
+        except Exception as error:  # noqa: BLE001 - of the user's function that makes the data
+            self._give_back(item)
+            self._stop(error)
+        except asyncio.CancelledError:
+            self._give_back(item)
+            raise
+        finally:
+            self._in_flight -= 1
+            self._call_the_books()
 
     async def _settle(self, item: Item) -> None:
         result = await self._delivery.deliver(item)
@@ -766,6 +809,14 @@ class Run:
         error = api_error(last.errcode, last.errmsg, endpoint=self._sender.endpoint)
         error.add_note(f"the first {HOPELESS} messages were all refused, this is the last refusal; none was sent")
         return error
+
+
+def _broken_off(part: _Part, cause: asyncio.CancelledError) -> BroadcastError:
+    error = BroadcastError(
+        f"{_PARTS[part]} was cancelled, and nobody has cancelled the run, which can be continued", part=part
+    )
+    error.__cause__ = cause
+    return error
 
 
 def _is_ours(errcode: int) -> bool:

@@ -302,6 +302,7 @@ class SQLiteJournal(Journal):
                 " WHERE NOT EXISTS (SELECT 1 FROM recipient WHERE run = run.id)",
                 (run.appid, run.name, fingerprint),
             )
+            _forget_owners(db)
             row = db.execute("SELECT fingerprint FROM run WHERE appid = ? AND name = ?", (run.appid, run.name))
             return str(row.fetchone()[0])
 
@@ -561,9 +562,23 @@ def _number(db: sqlite3.Connection, run: RunKey) -> int:
 
 
 def _renew(db: sqlite3.Connection, owner: str, lease: float, now: _Moment) -> None:
+    if lease <= 0:  # who is not there counts as dead
+        db.execute("DELETE FROM owner WHERE id = ?", (owner,))
+        return
     db.execute(
         "INSERT OR REPLACE INTO owner (id, lease, wall, tick, clock) VALUES (?, ?, ?, ?, ?)",
         (owner, lease, now.wall, now.tick, now.clock),
+    )
+
+
+def _forget_owners(db: sqlite3.Connection) -> None:
+    """Delete what processes that were killed have left behind.
+
+    Only those who have somebody in flight are ever asked for. The others are not needed, not even if they live: who
+    claims or takes over renews the lease in the same transaction.
+    """
+    db.execute(
+        "DELETE FROM owner WHERE id NOT IN (SELECT owner FROM recipient WHERE outcome IS NULL AND owner IS NOT NULL)"
     )
 
 

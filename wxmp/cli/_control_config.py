@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from wxmp._hosts import is_loopback
 from wxmp.config import PRODUCTION
 from wxmp.control.keys import ControlKey
-from wxmp.control.web import is_local
 from wxmp.errors import ConfigError
 from wxmp.tokens.store import check_name
 
@@ -61,7 +61,7 @@ class ServerConfig:
         if (self.certfile is None) != (self.keyfile is None):
             given, missing = ("certfile", "keyfile") if self.keyfile is None else ("keyfile", "certfile")
             raise ConfigError(f"server.{missing} is missing: {given} needs it", field=f"server.{missing}")
-        if self.certfile is None and not self.allow_insecure and not _is_here(self.host):
+        if self.certfile is None and not self.allow_insecure and not is_loopback(self.host):
             raise ConfigError(
                 f"server.host is {self.host}, which other machines reach, and there is no TLS: give certfile and "
                 "keyfile; or listen on 127.0.0.1 behind a proxy of this machine that speaks TLS; or set "
@@ -122,10 +122,6 @@ class ControlConfig:
                 made[address] = _make_store(address, f"{account.field}.store")
             found[account.appid] = made[address]
         return found
-
-
-def _is_here(host: str) -> bool:
-    return host == "localhost" or is_local(host)
 
 
 def _make_store(address: str, field: str) -> TokenStore:
@@ -290,7 +286,7 @@ def _server(given: object, folder: Path, overrides: Mapping[str, object], warnin
             raise ConfigError(f"server.{field}: there is no file {file}", field=f"server.{field}")
     if server.keyfile is not None:
         _look_at_mode(server.keyfile, "server.keyfile", warnings, secret=True)
-    if server.allow_insecure and not _is_here(server.host):
+    if server.allow_insecure and not is_loopback(server.host):
         warnings.append("server.allow_insecure: everybody between a service and this server reads keys and tokens")
     return server
 

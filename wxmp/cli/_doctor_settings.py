@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from wxmp._env import is_redis_address
 from wxmp._hosts import is_loopback
 from wxmp.cli._doctor_report import Finding
 from wxmp.client import Client
 from wxmp.errors import ConfigError
 from wxmp.webhook.crypto import check_key, check_token
+from wxmp.webhook.dedupe_redis import RedisDedupe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +34,14 @@ _APPID: Final = re.compile(r"wx[0-9a-f]{16}")
 QUOTES: Final = "\"'"
 _SECRET: Final = re.compile(r"[0-9a-fA-F]{32}")
 #: What the names of the callback's variables begin with.
-CALLBACK: Final = ("WXMP_CALLBACK_", "WXMP_ENCODING_")
+CALLBACK: Final = ("WXMP_CALLBACK_", "WXMP_ENCODING_", "WXMP_DEDUPE")
 #: What this package reads.
 KNOWN: Final = frozenset(
     {
         *("WXMP_APPID", "WXMP_SECRET", "WXMP_SECRET_FILE", "WXMP_ENDPOINT", "WXMP_TOKEN_STORE", "WXMP_CONTROL_KEY"),
         "WXMP_TOKEN_CHANNEL",
         *("WXMP_CALLBACK_URL", "WXMP_CALLBACK_TOKEN", "WXMP_ENCODING_AES_KEY", "WXMP_CALLBACK_MODE"),
+        "WXMP_DEDUPE",
         *("WXMP_PAY_MCHID", "WXMP_PAY_SERIAL", "WXMP_PAY_PRIVATE_KEY", "WXMP_PAY_PRIVATE_KEY_FILE"),
         *("WXMP_PAY_API_V3_KEY", "WXMP_PAY_PREVIOUS_API_V3_KEY", "WXMP_PAY_APPID", "WXMP_PAY_PUBLIC_KEY"),
         *("WXMP_PAY_PUBLIC_KEY_FILE", "WXMP_PAY_PUBLIC_KEY_ID", "WXMP_PAY_ENDPOINT", "WXMP_PAY_NOTIFY_URL"),
@@ -50,7 +53,7 @@ async def check_settings(case: Case) -> list[Finding]:
     """Look at the variables; make the client that the other checks use."""
     findings = [*_forms(case), *_appid(case), *_secret(case), *_endpoint(case)]
     # What is wrong with the callback keeps no client from being made, and nothing else from being looked at.
-    callback = [*_forms(case, of_callback=True), *_callback(case)]
+    callback = [*_forms(case, of_callback=True), *_callback(case), *_dedupe(case)]
     if not any(finding.status == "error" for finding in findings):
         try:
             case.client = Client.from_env(environ=case.variables)
@@ -257,6 +260,24 @@ def _callback(case: Case) -> Iterator[Finding]:
             "Without the key no push can be opened.",
             f"Set WXMP_ENCODING_AES_KEY to the EncodingAESKey of {CONSOLE} → 服务器配置.",
         )
+
+
+def _dedupe(case: Case) -> Iterator[Finding]:
+    address = case.variables.get("WXMP_DEDUPE", "")
+    if not address or address.partition(":")[0] == "memory":
+        return
+    try:
+        if is_redis_address(address):
+            RedisDedupe(address)
+            return
+    except ConfigError:  # an address that cannot be taken apart; it may hold a password, and is not shown
+        pass
+    yield Finding(
+        "error",
+        "WXMP_DEDUPE does not name a store",
+        "It is memory:, redis://…, rediss://… or unix://…; the webhook does not start.",
+        "Set it to redis://:PASSWORD@HOST:6379/0, the password percent-encoded, for all workers of the webhook.",
+    )
 
 
 def _store_form(case: Case) -> Iterator[Finding]:

@@ -419,6 +419,7 @@ class Demo:
         outcome, world, simulator = self._outcome, self._world, self._simulator
         token, key = secrets.token_hex(16), secrets.token_hex(21) + "A"
         variables = {"WXMP_CALLBACK_TOKEN": token, "WXMP_ENCODING_AES_KEY": key, "WXMP_CALLBACK_MODE": "safe"}
+        variables["WXMP_DEDUPE"] = "memory:"  # one process, and nobody's Redis
         service = await Worker.start({**self._environment, **variables}, "wxmp.cli._demo_service")
         try:
             address = str((await service.receive())["url"])

@@ -274,6 +274,7 @@ class Sandbox:
             "SECRET": self.secret,
             "ENDPOINT": self.url,
             "TOKEN_STORE": "memory:",
+            "DEDUPE": "memory:",
             "CALLBACK_TOKEN": self.callback_token,
             "ENCODING_AES_KEY": self.encoding_aes_key,
         }

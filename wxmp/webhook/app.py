@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack, cast
 import attrs
 
 from wxmp._asgi import Seldom, announces_more, is_compressed
+from wxmp._env import is_redis_address, named_in_env
 from wxmp._log import AccountLogger, log_fields
 from wxmp.errors import APIError, ConfigError, MalformedError, WebhookError, WxmpError
 from wxmp.webhook.dedupe import DedupeStore, MemoryDedupe
@@ -106,7 +107,8 @@ class Webhook(Handlers):
     by the name ``client``, the client. One that outlives its connections is answered by a customer-service message,
     if there is a client; without one the answer is dropped with a warning.
 
-    A push is handled once in this process; :class:`~wxmp.webhook.RedisDedupe` makes that once in a fleet.
+    A push is handled once in this process; :class:`~wxmp.webhook.RedisDedupe`, or its address in ``WXMP_DEDUPE``,
+    makes that once in a fleet.
     """
 
     def __init__(
@@ -191,8 +193,11 @@ class Webhook(Handlers):
 
         Args:
             prefix: In front of ``APPID``, ``CALLBACK_TOKEN``, ``ENCODING_AES_KEY`` (optional), ``CALLBACK_MODE``
-                (optional).
-            settings: Further arguments, see :class:`Webhook`.
+                (optional) and ``DEDUPE`` (optional): where deliveries of one push meet, ``memory:`` (the default, right
+                for a single process) or the ``redis://…``, ``rediss://…``, ``unix://…`` that all workers share. The
+                store is closed with the webhook.
+            settings: Further arguments, see :class:`Webhook`. They win over the variables; ``DEDUPE`` is not read if
+                there is a ``dedupe``.
 
         Raises:
             ConfigError: A variable is missing or cannot work; it names the variable.
@@ -208,6 +213,8 @@ class Webhook(Handlers):
             "mode": cast("Mode | None", os.environ.get(f"{prefix}CALLBACK_MODE") or None),
         }
         values.update(settings)
+        if values.get("dedupe") is None:
+            values["dedupe"] = _dedupe_from_env(prefix)
         return cls(**values)
 
     def __repr__(self) -> str:
@@ -513,6 +520,20 @@ class Webhook(Handlers):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _dedupe_from_env(prefix: str) -> DedupeStore:
+    name = f"{prefix}DEDUPE"
+    value = os.environ.get(name) or "memory:"
+    if value.partition(":")[0] == "memory":
+        return MemoryDedupe()
+    if is_redis_address(value):
+        from wxmp.webhook.dedupe_redis import RedisDedupe
+
+        with named_in_env(name):
+            return RedisDedupe(value)
+    # What stands there is not shown: it may be an address with a password and a slip in its scheme.
+    raise ConfigError(f"{name} must be memory:, redis://…, rediss://… or unix://…", field=name)
 
 
 def _activity_failed(error: Exception) -> None:
