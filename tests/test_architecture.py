@@ -27,7 +27,7 @@ LAYERS = [
     ["wxmp.events"],
     ["wxmp._watch"],
     ["wxmp._wire", "wxmp._redis", "wxmp._files", "wxmp._env"],
-    ["wxmp.config"],
+    ["wxmp.config", "wxmp._proxy"],
     ["wxmp.retry", "wxmp.tokens.store"],
     ["wxmp.tokens.memory", "wxmp.tokens._state", "wxmp.tokens._guard", "wxmp.tokens._report"],
     ["wxmp.tokens.file", "wxmp.tokens.redis", "wxmp.tokens.encryption", "wxmp.tokens._flight"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 import httpcore
@@ -438,4 +439,16 @@ async def test_cancelling_the_race_for_an_address_leaks_nothing(server, monkeypa
     link.abort()
     await asyncio.sleep(0.01)
     gc.collect()
+    assert await server.all_closed()
+
+
+async def test_what_is_said_before_tls_is_refused(server) -> None:
+    """Bytes that came in the clear would be read later as if they had come encrypted: anybody can send them."""
+    stream = await _pool._attempt(NetStream(asyncio.get_running_loop()), "127.0.0.1", server.port)
+    await stream.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(10):
+        while not stream._chunks:
+            await asyncio.sleep(0.005)
+    with pytest.raises(httpcore.ConnectError, match="before the TLS handshake"):
+        await stream.start_tls(ssl.create_default_context(), "localhost")
     assert await server.all_closed()

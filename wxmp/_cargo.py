@@ -41,7 +41,7 @@ class Cargo:
 
     __slots__ = (
         *("_path", "_request", "deadline", "key", "limit", "reply"),
-        *("seconds", "sent", "source_error", "stage", "streaming", "used"),
+        *("seconds", "sent", "source_error", "stage", "streaming", "used", "via"),
     )
 
     def __init__(
@@ -67,6 +67,8 @@ class Cargo:
         #: Whether a byte went out; ``None`` when only the user's client knows.
         self.sent: bool | None = None
         self.stage = "waiting for the http_client"
+        #: The proxy on the way, as messages name it; the user's client keeps its own to itself.
+        self.via = ""
         #: What the content of an upload raised while it was read.
         self.source_error: Exception | None = None
         #: Whether the true address was asked for.

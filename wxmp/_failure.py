@@ -67,7 +67,7 @@ def explain(error: Exception, cargo: Cargo, request: WireRequest, *, expired: bo
         return TransportError("the client was closed", endpoint=endpoint, maybe_acted=may_have_sent)
     if expired:
         stage = "waiting for the answer" if may_have_sent else cargo.stage
-        text = f"no answer within {cargo.seconds:g} s ({stage})"
+        text = _with_way(f"no answer within {cargo.seconds:g} s ({stage})", cargo)
         return TimedOutError(text, endpoint=endpoint, maybe_acted=may_have_sent, stage=stage)
     kinds = type(error).__mro__
     if not isinstance(error, OSError) and not any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in kinds):
@@ -76,12 +76,17 @@ def explain(error: Exception, cargo: Cargo, request: WireRequest, *, expired: bo
         return TransportError(f"{type(error).__name__} in the http_client", endpoint=endpoint)
     names = {kind.__name__ for kind in kinds}
     acted = may_have_sent and names.isdisjoint(_NOT_SENT)
-    text = _clean_text(error, request)
+    text = _with_way(_clean_text(error, request), cargo)
     if isinstance(error, TimeoutError) or "TimeoutException" in names:
         stage = IN_LINE if "PoolTimeout" in names else ""
         return TimedOutError(f"timed out: {text}", endpoint=endpoint, maybe_acted=acted, stage=stage)
     what = "the connection broke" if acted else "cannot connect"
     return TransportError(f"{what}: {text}", endpoint=endpoint, maybe_acted=acted)
+
+
+def _with_way(text: str, cargo: Cargo) -> str:
+    """Name the proxy on the way, unless the text does: whoever reads it must not look at the platform alone."""
+    return f"{text} (through the proxy {cargo.via})" if cargo.via and cargo.via not in text else text
 
 
 def _clean_text(error: BaseException, request: WireRequest) -> str:

@@ -17,14 +17,18 @@ import ssl
 import sys
 import time
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpcore
+
+from wxmp._proxy import HEAD_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["KEEPALIVE", "Link", "NetStream", "Pool", "PoolClosed", "ReplyTooLarge"]
+    from wxmp._proxy import Proxy
+
+__all__ = ["KEEPALIVE", "Link", "NetStream", "Pool", "PoolClosed", "ReplyTooLarge", "Tunnel"]
 
 #: A connection that was idle longer is not used again. Seconds; shorter than what the servers in front of the platform
 #: commonly allow, because a request that crosses the server's goodbye has an unknown outcome.
@@ -157,9 +161,7 @@ class NetStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """Send ``buffer``; waits only while the system's buffer is full."""
         if not buffer:
             return
-        transport = self._transport
-        if transport is None or self._ended or transport.is_closing():
-            raise httpcore.WriteError("the connection is closed")
+        transport = self._writable()
         self.wrote = True
         transport.write(buffer)
         if self._writing_paused:
@@ -171,6 +173,12 @@ class NetStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
                 raise httpcore.WriteTimeout("the other side does not read") from None
             finally:
                 self._writer = None
+
+    def _writable(self) -> asyncio.Transport:
+        transport = self._transport
+        if transport is None or self._ended or transport.is_closing():
+            raise httpcore.WriteError("the connection is closed")
+        return transport
 
     async def aclose(self) -> None:
         """Close at once."""
@@ -185,6 +193,9 @@ class NetStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """Shake hands and go on encrypted."""
         if self._transport is None:
             raise httpcore.ConnectError("the connection is closed")
+        if self._chunks:  # it would be read later as if it had come encrypted, and anybody on the way can send it
+            self.abort()
+            raise httpcore.ConnectError("the other side spoke before the TLS handshake")
         try:
             async with asyncio.timeout(timeout):
                 upgraded = await self._loop.start_tls(
@@ -215,6 +226,17 @@ class NetStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         return self._transport.get_extra_info(name)
 
     # What the pool calls
+
+    async def ask(self, question: bytes, limit: int) -> bytes:
+        """Send what is no part of a request, and return the head of the answer: ``limit`` bytes at most, as asked."""
+        self._writable().write(question)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = await self.read(limit - len(head))
+            head += piece
+            if not piece or len(head) >= limit:
+                break
+        return head
 
     def is_stale(self) -> bool:
         """Tell whether an idle stream has ended, or was sent something nobody asked for."""
@@ -303,14 +325,24 @@ def _forget(task: asyncio.Task[NetStream]) -> None:
         task.exception()
 
 
+class Tunnel(NamedTuple):
+    """A proxy on the way, and what proves that it is the right one (``None``: it is spoken to in the clear)."""
+
+    proxy: Proxy
+    ssl_context: ssl.SSLContext | None
+
+
 class Link(httpcore.AsyncNetworkBackend):
     """One connection of a pool: httpcore's object, and the stream below it."""
 
-    def __init__(self, origin: httpcore.Origin, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, origin: httpcore.Origin, ssl_context: ssl.SSLContext | None, tunnel: Tunnel | None = None
+    ) -> None:
         #: What carries requests. Its class is the one that respx patches.
         self.http = httpcore.AsyncHTTPConnection(origin, ssl_context=ssl_context, network_backend=self)
         self.stream: NetStream | None = None
         self.idle_since = 0.0
+        self._tunnel = tunnel
         self._budget = sys.maxsize
         self._marks: tuple[bytes, ...] = ()
         self._dialled = False
@@ -328,7 +360,10 @@ class Link(httpcore.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
-                stream = await _connect(loop, host, port)
+                if self._tunnel is None:
+                    stream = await _connect(loop, host, port)
+                else:
+                    stream = await self._dig(loop, self._tunnel, host, port)
         except TimeoutError:
             raise httpcore.ConnectTimeout("no connection in time") from None
         except OSError as error:
@@ -337,6 +372,24 @@ class Link(httpcore.AsyncNetworkBackend):
         stream.marks = self._marks
         self._marks = ()
         self.stream = stream
+        return stream
+
+    async def _dig(self, loop: asyncio.AbstractEventLoop, tunnel: Tunnel, host: str, port: int) -> NetStream:
+        """Connect to a proxy, and through it to the host: what comes after goes there."""
+        proxy = tunnel.proxy
+        try:
+            # Kept at once: whatever happens from here on, giving up the link closes it.
+            stream = self.stream = await _connect(loop, proxy.host, proxy.port)
+            if tunnel.ssl_context is not None:
+                await stream.start_tls(tunnel.ssl_context, proxy.host)
+            head = await stream.ask(proxy.request(host, port), HEAD_MAX)
+        except (OSError, httpcore.NetworkError) as error:
+            raise httpcore.ProxyError(f"the proxy {proxy.place}: {error}") from None
+        trouble = proxy.refusal(head, host, port) if head else f"the proxy {proxy.place} hung up without an answer"
+        if not trouble and not head.endswith(b"\r\n\r\n"):
+            trouble = f"the proxy {proxy.place} does not answer as an HTTP proxy does"
+        if trouble:
+            raise httpcore.ProxyError(trouble)
         return stream
 
     def begin(self, budget: int, marks: tuple[bytes, ...] = ()) -> None:
@@ -382,11 +435,15 @@ class Pool:
         *,
         limit: int,
         ssl_context: ssl.SSLContext | None = None,
+        tunnel: Tunnel | None = None,
         keepalive: float = KEEPALIVE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.origin = origin
         self._ssl_context = ssl_context
+        self._tunnel = tunnel
+        #: The proxy on the way, as messages name it.
+        self.via = "" if tunnel is None else tunnel.proxy.place
         self._limit = limit
         self._keepalive = keepalive
         self._clock = clock
@@ -473,7 +530,7 @@ class Pool:
     def _make(self) -> Link:
         self.open += 1
         self.made += 1
-        return Link(self.origin, self._ssl_context)
+        return Link(self.origin, self._ssl_context, self._tunnel)
 
     def _hand_on(self, link: Link) -> None:
         if self._closed:

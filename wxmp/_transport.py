@@ -35,7 +35,7 @@ from wxmp._failure import explain, strip
 from wxmp._hosts import is_loopback
 from wxmp._log import log_fields
 from wxmp._loop_pools import LoopPools
-from wxmp._pool import Link, Pool
+from wxmp._pool import Link, Pool, Tunnel
 from wxmp._request import WireReply, WireRequest
 from wxmp._user_client import UserClient
 from wxmp.errors import ConfigError, TransportError
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
     from types import TracebackType
 
+    from wxmp._proxy import Proxy
     from wxmp._redact import Secret
 
 __all__ = ["Transport", "WireStream"]
@@ -145,9 +146,12 @@ def _mutual_context(certificate: tuple[str, str]) -> ssl.SSLContext:
     raise ConfigError(problem, field="client_certificate")
 
 
-def _make_pool(key: tuple[bytes, bytes, int], limit: int, mutual: ssl.SSLContext | None) -> Pool:
+def _make_pool(key: tuple[bytes, bytes, int], limit: int, mutual: ssl.SSLContext | None, proxy: Proxy | None) -> Pool:
     context = (mutual or _ssl_context()) if key[0] == b"https" else None
-    return Pool(httpcore.Origin(*key), limit=limit, ssl_context=context)
+    tunnel = None
+    if proxy is not None and not is_loopback(key[1].decode("ascii")):  # no proxy has a way to this machine
+        tunnel = Tunnel(proxy, _ssl_context() if proxy.secure else None)
+    return Pool(httpcore.Origin(*key), limit=limit, ssl_context=context, tunnel=tunnel)
 
 
 class _TrueURL(httpcore.URL):
@@ -213,6 +217,7 @@ class _Exchange:
         cargo.stage = IN_LINE
         link = pool.take() or await pool.wait()
         cargo.stage = "connecting"
+        cargo.via = pool.via
         link.begin(2 * cargo.limit + _OVERHEAD, cargo.marks)
         try:
             response = await link.http.handle_async_request(true)
@@ -355,6 +360,8 @@ class Transport:
         max_connections: Connections to one host in one event loop; further calls wait in line.
         http_client: An ``AsyncClient`` of httpx, httpx2 or the same shape, instead of ours. It is used with its
             transports, headers, hooks and proxies, is not changed and not closed.
+        proxy: Through which connections are made, all but those to this machine. It sees which host is meant, and
+            with https nothing else.
         max_body: Bytes an answer may have, decoded.
         allow_insecure: Permit plain http to other machines. Everybody on the way can then read the token.
         allowed_origins: Further hosts that may be sent credentials.
@@ -372,6 +379,7 @@ class Transport:
         connect_timeout: float = CONNECT_TIMEOUT,
         max_connections: int = MAX_CONNECTIONS,
         http_client: object | None = None,
+        proxy: Proxy | None = None,
         max_body: int = MAX_BODY,
         allow_insecure: bool = False,
         allowed_origins: Sequence[str] = (),
@@ -398,8 +406,10 @@ class Transport:
         self._closed = False
         if client_certificate is not None and http_client is not None:
             raise ConfigError("give the certificate to the http_client", field="client_certificate")
+        if proxy is not None and http_client is not None:
+            raise ConfigError("give the proxy to the http_client: httpx.AsyncClient(proxy=...)", field="proxy")
         mutual = None if client_certificate is None else _mutual_context(client_certificate)
-        self._pools = LoopPools(partial(_make_pool, limit=max_connections, mutual=mutual))
+        self._pools = LoopPools(partial(_make_pool, limit=max_connections, mutual=mutual, proxy=proxy))
         timeouts = {"connect": connect_timeout, "read": None, "write": None, "pool": None}
         self._client = _OwnClient(self._pools, timeouts) if http_client is None else UserClient(http_client, timeouts)
 

@@ -14,6 +14,7 @@ import attrs
 from wxmp._caller import Caller, Endpoint
 from wxmp._env import is_redis_address, named_in_env
 from wxmp._hosts import is_loopback
+from wxmp._proxy import parse_proxy, proxy_from_env
 from wxmp._redact import Secret, fingerprint
 from wxmp._request import Credentials
 from wxmp.config import PRODUCTION, Platform, TokenPolicy
@@ -99,6 +100,10 @@ class Client:
         timeout: Seconds for one attempt of a call, from connecting to the last byte.
         retry: When calls are repeated.
         http_client: An ``httpx.AsyncClient``, or one of that shape, to be used for all requests; it is not closed.
+        proxy: Address of an HTTP proxy (代理) for all requests but those to this machine, such as
+            ``"http://user:password@proxy.internal:3128"``. The platform then sees the proxy's address, which is the
+            one for the IP allow list (IP 白名单). The proxy opens a way (``CONNECT``) and carries TLS: it sees the
+            platform's name, and no token. Not together with ``http_client``, which has a proxy of its own.
         on_event: Called with an :class:`~wxmp.Event` for each call and each state change of a token;
             :func:`wxmp.events.combine` makes one hook of several.
 
@@ -118,6 +123,7 @@ class Client:
         timeout: float = CALL_TIMEOUT,
         retry: RetryPolicy | None = None,
         http_client: object = None,
+        proxy: str | None = None,
         on_event: EventHook | None = None,
     ) -> None:
         if token_channel not in ("stable", "plain"):
@@ -147,7 +153,10 @@ class Client:
         # that annotates, a command line that prints its help) should not pay for it.
         from wxmp._transport import Transport
 
-        self._transport = Transport(base_url=self._platform.api, timeout=timeout, http_client=http_client)
+        way = None if proxy is None else parse_proxy(proxy)
+        #: How messages name the proxy.
+        self._via = "" if way is None else way.place
+        self._transport = Transport(base_url=self._platform.api, timeout=timeout, http_client=http_client, proxy=way)
         # Token requests have connections of their own: calls that use up the pool must not starve them.
         self._token_transport = Transport(
             base_url=self._platform.api,
@@ -155,6 +164,7 @@ class Client:
             connect_timeout=self._policy.connect_timeout,
             max_connections=2,
             http_client=http_client,
+            proxy=way,
         )
         self._keeper = TokenKeeper(
             self._key,
@@ -181,15 +191,18 @@ class Client:
         timeout: float = CALL_TIMEOUT,
         retry: RetryPolicy | None = None,
         http_client: object = None,
+        proxy: str | None = None,
         on_event: EventHook | None = None,
     ) -> Self:
         """Make a client from the environment.
 
         Reads ``{prefix}APPID``; ``{prefix}SECRET``, or ``{prefix}SECRET_FILE`` with the path of a file that holds it;
-        ``{prefix}ENDPOINT`` (an address; production if absent), ``{prefix}TOKEN_CHANNEL`` (``stable`` or ``plain``),
-        and ``{prefix}TOKEN_STORE``: ``memory:`` (the default), ``file:/var/lib/app/wxmp``, or ``redis://…``,
+        ``{prefix}ENDPOINT`` (an address; production if absent), ``{prefix}PROXY`` (the address of an HTTP proxy; none
+        if absent, whatever ``HTTPS_PROXY`` says), ``{prefix}TOKEN_CHANNEL`` (``stable`` or ``plain``), and
+        ``{prefix}TOKEN_STORE``: ``memory:`` (the default), ``file:/var/lib/app/wxmp``, or ``redis://…``,
         ``rediss://…``, ``unix://…``, or a control server's addresses, ``control:https://…,https://…``, with its key in
-        ``{prefix}CONTROL_KEY``; the AppSecret may then be absent. A store made here is closed with the client.
+        ``{prefix}CONTROL_KEY``; the AppSecret may then be absent. A store made here is closed with the client, and
+        reached without the proxy.
 
         Args:
             prefix: What the names begin with.
@@ -199,7 +212,8 @@ class Client:
             token_policy: When tokens are renewed, waited for and given up.
             timeout: Seconds for one attempt of a call.
             retry: When calls are repeated.
-            http_client: To be used for all requests, behind a proxy for example; it is not closed.
+            http_client: To be used for all requests; it is not closed. ``{prefix}PROXY`` is not read then.
+            proxy: Instead of ``{prefix}PROXY``.
             on_event: The hook.
 
         Raises:
@@ -215,6 +229,8 @@ class Client:
         endpoint = variables.get(prefix + "ENDPOINT")
         with named_in_env(prefix + "ENDPOINT"):
             platform = _platform_at(endpoint) if endpoint else PRODUCTION
+        if proxy is None and http_client is None:
+            proxy = proxy_from_env(variables, prefix + "PROXY")
         client = cls(
             appid,
             secret if has_secret else None,
@@ -225,6 +241,7 @@ class Client:
             timeout=timeout,
             retry=retry,
             http_client=http_client,
+            proxy=proxy,
             on_event=on_event,
         )
         client._own_store = token_store is None

@@ -409,6 +409,24 @@ def test_check(setup: Setup, simulator: Simulator) -> None:
     assert simulator.token_requests == 0
 
 
+async def test_the_platform_is_asked_through_the_proxy(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WXMP_PROXY counts for every account of the server."""
+    setup.write(account=account())
+    monkeypatch.setenv("WXMP_PROXY", "http://proxy.internal:3128")
+    settings = read_config(setup.config)
+    client = settings.accounts[0].make_client(settings.make_stores()[APPID])
+    assert client._via == "proxy.internal:3128"
+    await client.aclose()
+
+
+def test_check_finds_a_proxy_that_cannot_be_one(setup: Setup) -> None:
+    """The settings cannot work then, and the password is not shown."""
+    done = run("check", "--config", str(setup.config), WXMP_PROXY="http://somebody:pass-word#@proxy:1")
+    assert done.returncode == 2
+    assert "WXMP_PROXY: proxy must be an address" in done.stderr
+    assert "pass-word" not in done.stdout + done.stderr
+
+
 def test_check_finds_a_store_that_is_away(setup: Setup) -> None:
     """A Redis that does not answer is code 1, and its password is not shown."""
     with socket.create_server(("127.0.0.1", 0)) as one:

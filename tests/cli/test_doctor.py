@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import ssl
 import stat
 import threading
 import time
+import types
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,13 +27,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.peers.gateway import Authority, Gateway
 from tests.redis_server import RedisServer, free_port
-from wxmp import AccountError, Client, FileTokenStore
+from wxmp import AccountError, Client, FileTokenStore, TokenPolicy, _transport
 from wxmp.cli import (
     _doctor_account,
     _doctor_callback,
     _doctor_case,
     _doctor_network,
+    _doctor_settings,
     _doctor_store,
     _reach,
     doctor,
@@ -824,6 +828,117 @@ def test_a_name_that_does_not_exist(ward: Ward) -> None:
     assert "HTTPS_PROXY" not in spared.text("network")
     assert "user:pass" not in told.output
     assert {told.status(name) for name in ("secret", "call", "quota", "others")} == {"skipped"}
+
+
+@pytest.fixture
+def patient(ward: Ward) -> None:
+    """Let a machine that pauses change nothing of what is found on the way."""
+    patch, long = ward.patch.setattr, 60.0
+    policy = TokenPolicy(request_timeout=long, connect_timeout=long, lease=2 * long, wait_timeout=3 * long)
+    make = functools.partial(Client.from_env, token_policy=policy, timeout=long)
+    patch(_doctor_settings, "Client", types.SimpleNamespace(from_env=make))
+    for module in (_doctor_network, _doctor_account):
+        patch(module, "ANSWER", long)
+        patch(module, "Transport", functools.partial(_transport.Transport, connect_timeout=long))
+    patch(_doctor_network, "CONNECT", long)
+    patch(_doctor_network, "SLOW", long)
+
+
+@pytest.fixture
+def way(ward: Ward, tmp_path: Path) -> Iterator[Gateway]:
+    """A proxy, behind which the platform's own names are answered by the simulator."""
+    authority = Authority(tmp_path)
+    ward.environment |= {"WXMP_ENDPOINT": "", "SSL_CERT_FILE": str(authority.bundle)}
+    _transport._ssl_context.cache_clear()
+    with Gateway(ward.sim.url, authority) as running:
+        ward.environment["WXMP_PROXY"] = running.environment["HTTPS_PROXY"]
+        yield running
+    _transport._ssl_context.cache_clear()
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_platform_behind_a_proxy(ward: Ward, way: Gateway) -> None:
+    """All that is asked of the platform goes through WXMP_PROXY, and the names of other programs' proxies are left."""
+    ward.secrets.add("pass-of-proxy")
+    proxy = ward.environment["WXMP_PROXY"].removeprefix("http://")
+    told = ward.run(WXMP_PROXY=f"http://somebody:pass-of-proxy@{proxy}", HTTPS_PROXY="http://other:1")
+    assert told.errors == set()
+    assert (told.status("network"), told.status("secret"), told.status("call")) == ("ok", "ok", "ok")
+    assert f"https://api.weixin.qq.com answers: through the proxy {proxy} (name " in told.check("network")["found"]
+    assert "HTTPS_PROXY" not in told.output
+    assert way.reached == {"api.weixin.qq.com"}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_proxy_that_cannot_be_reached(ward: Ward) -> None:
+    """It is the proxy that is told of, and the variable that names it."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # kept, so that nobody else gets the port
+        place = f"127.0.0.1:{sock.getsockname()[1]}"
+        told = ward.run(WXMP_ENDPOINT="", WXMP_PROXY=f"http://{place}")
+    assert told.errors == {"network"}
+    assert f"the proxy of WXMP_PROXY: {place} refuses the connection" in told.check("network")["found"]
+    assert "correct WXMP_PROXY" in told.check("network")["remedy"]
+
+
+def test_a_proxy_that_cannot_be_one(ward: Ward) -> None:
+    """Its form is looked at with the settings, and its password is not shown."""
+    ward.secrets.add("pass-of-proxy")
+    told = ward.run(WXMP_ENDPOINT="", WXMP_PROXY="http://somebody:pass-of-proxy#1@proxy:3128")
+    assert told.errors == {"settings"}
+    assert "WXMP_PROXY is no address" in told.check("settings")["found"]
+    assert "percent-encoded" in told.check("settings")["remedy"]
+    assert told.status("network") == "skipped"
+
+
+def test_a_simulator_needs_no_proxy(ward: Ward) -> None:
+    """What runs on this machine is reached without it, even if there is none such."""
+    told = ward.run(WXMP_PROXY="http://proxy.invalid:3128")
+    assert told.code == 0
+    assert told.status("network") == "ok"
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(
+    ("answer", "cause", "remedy"),
+    [
+        ("HTTP/1.1 407 No", "does not know who asks", "http://USER:PASSWORD@HOST:PORT"),
+        ("HTTP/1.1 403 No", "rules do not let", "allow CONNECT to api.weixin.qq.com"),
+        ("HTTP/1.1 503 No", "no way to the platform itself", "curl -v https://api.weixin.qq.com on that machine"),
+        ("SSH-2.0-x", "no HTTP proxy", "whether it begins with http:// or https://"),
+        ("HTTP/1.1 200 OK", "loses connections", "look at the log of the proxy"),
+    ],
+)
+def test_a_proxy_that_refuses(ward: Ward, answer: str, cause: str, remedy: str) -> None:
+    """Each refusal has its own cause and remedy, and that it was the proxy stands in front."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):  # closed at the end
+                while True:
+                    client, _ = listener.accept()
+                    with client, suppress(OSError):
+                        if client.recv(65536):  # the doctor's first look says nothing
+                            client.sendall(f"{answer}\r\n\r\n".encode())
+
+        threading.Thread(target=serve, daemon=True).start()
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+        told = ward.run(WXMP_ENDPOINT="", WXMP_PROXY=f"http://{place}")
+        with suppress(OSError):  # not every system can; the thread is a daemon
+            listener.shutdown(socket.SHUT_RDWR)
+    assert told.errors == {"network"}
+    found = told.check("network")
+    assert f"api.weixin.qq.com gives no answer through the proxy {place}: " in found["found"]
+    assert (cause in found["cause"], remedy in found["remedy"]) == (True, True)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_proxy_that_opens_tls(ward: Ward, way: Gateway) -> None:
+    """Its own certificate in the platform's place is refused, and told as what it is."""
+    told = ward.run(SSL_CERT_FILE="")
+    assert told.errors == {"network"}
+    assert "opens TLS" in told.check("network")["cause"]
+    assert "never switch verification off" in told.check("network")["remedy"]
 
 
 def test_a_black_hole(ward: Ward) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,8 +103,34 @@ def test_a_proxy_that_is_not_used_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(TransportError) as found, in_words(Client("wx0123456789abcdef", "0" * 32)):
         raise TransportError("cannot connect: Connection refused")
-    assert "HTTPS_PROXY is set, but wxmp reads no proxy from the environment" in str(found.value)
+    assert "HTTPS_PROXY is set, but wxmp takes its proxy from WXMP_PROXY only" in str(found.value)
     assert "password" not in str(found.value)
+    client = Client("wx0123456789abcdef", "0" * 32, proxy="http://proxy:3128")
+    with pytest.raises(TransportError) as found, in_words(client):
+        raise TransportError("cannot connect: the proxy proxy:3128: Connection refused")
+    assert "HTTPS_PROXY" not in str(found.value)
+
+
+def test_a_proxy_that_refuses(wxmp: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command takes its proxy from WXMP_PROXY; one that is down is named, and its password is not."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # kept, so that nobody else gets the port
+        place = f"127.0.0.1:{sock.getsockname()[1]}"
+        monkeypatch.setenv("WXMP_ENDPOINT", "https://api.weixin.qq.com")
+        monkeypatch.setenv("WXMP_PROXY", f"http://somebody:pass-word@{place}")
+        done = wxmp("token", "get")
+    assert done.code == 1
+    assert f"cannot connect: the proxy {place}: Connection refused (https://api.weixin.qq.com)" in done.err
+    assert "pass-word" not in done.out + done.err
+
+
+def test_a_proxy_that_cannot_be_one(wxmp: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a mistake of the settings, told by the variable's name and without its value."""
+    monkeypatch.setenv("WXMP_PROXY", "socks5://somebody:pass-word@proxy:1080")
+    done = wxmp("token", "get")
+    assert done.code == 2
+    assert "WXMP_PROXY: proxy must be an address" in done.err
+    assert "pass-word" not in done.out + done.err
 
 
 @pytest.mark.parametrize(

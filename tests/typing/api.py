@@ -119,6 +119,7 @@ def make_clients(http_client: httpx.AsyncClient) -> list[Client]:
     return [
         Client("wx0123456789abcdef", "fake-appsecret"),
         Client("wx0123456789abcdef", secret_from_vault),
+        Client("wx0123456789abcdef", secret_from_vault, proxy="http://proxy.internal:3128"),
         Client.from_env(),
         Client.from_env("SHOP_"),
         Client(

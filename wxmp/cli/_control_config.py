@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from wxmp._hosts import is_loopback
+from wxmp._proxy import proxy_from_env
 from wxmp.config import PRODUCTION
 from wxmp.control.keys import ControlKey
 from wxmp.errors import ConfigError
@@ -94,7 +95,12 @@ class AccountConfig:
         from wxmp.client import Client
 
         return Client(
-            self.appid, self.secret, token_store=store, token_channel=self.channel, base_url=self.endpoint or PRODUCTION
+            self.appid,
+            self.secret,
+            token_store=store,
+            token_channel=self.channel,
+            base_url=self.endpoint or PRODUCTION,
+            proxy=proxy_from_env(os.environ, "WXMP_PROXY"),
         )
 
 

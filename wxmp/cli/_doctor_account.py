@@ -112,7 +112,7 @@ class _Line:
     """Calls with one token, each made once."""
 
     def __init__(self, case: Case, token: str) -> None:
-        self._transport = Transport(base_url=case.endpoint, timeout=ANSWER)
+        self._transport = Transport(base_url=case.endpoint, timeout=ANSWER, proxy=case.proxy)
         self.caller = Caller(
             appid=case.appid,
             secret=_no_secret,

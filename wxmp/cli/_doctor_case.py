@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from wxmp._hosts import is_loopback
+from wxmp._proxy import Proxy, parse_proxy
 from wxmp.cli._doctor_report import CHECKS, Check
 from wxmp.client import Client
 from wxmp.config import PRODUCTION
@@ -102,6 +103,16 @@ class Case:
         return self.appid if APPID.fullmatch(self.appid) else ""
 
     @property
+    def proxy(self) -> Proxy | None:
+        """The proxy on the way to the platform; there is none to this machine.
+
+        Raises:
+            ConfigError: It cannot be one.
+        """
+        address = self.variables.get("WXMP_PROXY", "")
+        return parse_proxy(address) if address and not self.simulated else None
+
+    @property
     def store_url(self) -> str:
         """Where tokens are kept; can hold a password."""
         return self.variables.get("WXMP_TOKEN_STORE", "") or "memory:"
@@ -137,7 +148,7 @@ class Case:
         for name in SECRETS:
             value = self.variables.get(name, "")
             self.hidden |= {value, value.strip()}
-        for address in (self.store_url, self.endpoint, self.callback):
+        for address in (self.store_url, self.endpoint, self.callback, self.variables.get("WXMP_PROXY", "")):
             self.hidden.update(passwords(address))
         if not self.shown_appid:
             self.hidden.add(self.appid)

@@ -1,4 +1,4 @@
-"""The way from this machine to the platform, and what the clocks on it say."""
+"""The way from this machine to the platform, perhaps through a proxy, and what the clocks on it say."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from wxmp.errors import ConfigError, ReplyError, TransportError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wxmp._proxy import Proxy
     from wxmp.cli._doctor_case import Case
 
 __all__ = ["CONNECT", "WINDOW", "check_clock", "check_network", "clock_of", "connect"]
@@ -57,6 +58,12 @@ async def check_network(case: Case) -> list[Finding]:
         raise SkippedError("WXMP_ENDPOINT is no address") from None
     if parts.scheme not in ("http", "https") or not host:
         raise SkippedError("WXMP_ENDPOINT is no address")
+    try:
+        proxy = case.proxy
+    except ConfigError:
+        raise SkippedError("WXMP_PROXY is no address of a proxy") from None
+    if proxy is not None:
+        return await _through(case, proxy, host)
     proxies = set_proxies(case.endpoint, case.variables)
     findings = [_unused(proxies)] if proxies else []
     trouble, timings = await connect(host, port or (443 if parts.scheme == "https" else 80), parts.scheme)
@@ -66,7 +73,7 @@ async def check_network(case: Case) -> list[Finding]:
                 trouble.status,
                 trouble.found,
                 f"{trouble.cause} A proxy is set for this environment, and wxmp does not take it from there.",
-                trouble.remedy,
+                f"{trouble.remedy} If this network needs the proxy, set WXMP_PROXY.",
             )
         return [trouble, *findings]
     return [*await _ask(case, host, timings), *findings]
@@ -76,11 +83,59 @@ def _unused(proxies: Sequence[str]) -> Finding:
     return Finding(
         "warning",
         f"{' and '.join(proxies)} is set",
-        "wxmp does not read proxy variables: tokens go straight to the platform, and so does this look.",
-        "If this network needs the proxy, give the client one: "
-        "Client(..., http_client=httpx.AsyncClient(proxy=...)). The platform then sees the proxy's "
-        "address: that one belongs on the IP list. The commands of wxmp take none.",
+        "wxmp does not read these variables: tokens go straight to the platform, and so does this look.",
+        "If this network needs the proxy, set WXMP_PROXY to its address; Client.from_env() and all commands take it. "
+        "The platform then sees the proxy's address: that one belongs on the IP list.",
     )
+
+
+async def _through(case: Case, proxy: Proxy, host: str) -> list[Finding]:
+    """Look at the proxy itself; then ask the platform through it, whose name and certificate come into play there."""
+    trouble, timings = await connect(proxy.host, proxy.port, "https" if proxy.secure else "http")
+    if trouble is not None:
+        return [
+            Finding(
+                trouble.status,
+                f"the proxy of WXMP_PROXY: {trouble.found}",
+                trouble.cause,
+                f"{trouble.remedy} Or correct WXMP_PROXY.",
+            )
+        ]
+    return await _ask(case, host, f"through the proxy {proxy.place} ({timings})")
+
+
+def _silent(error: TransportError | ReplyError, host: str, proxy: Proxy | None) -> Finding:
+    """Say why there is no answer, though the first connection was taken."""
+    if proxy is None:
+        return Finding(
+            "error",
+            f"{host} takes the connection but gives no answer: {error}",
+            "A black hole: a proxy, a load balancer or a firewall that holds requests back; or another server.",
+            "Try curl -v from this machine to the same address, and look at what stands in between.",
+        )
+    found, said = f"{host} gives no answer through the proxy {proxy.place}: {error}", str(error)
+    if "HTTP 407" in said:
+        cause = "The proxy does not know who asks."
+        remedy = (
+            "Write user name and password into WXMP_PROXY, as http://USER:PASSWORD@HOST:PORT, the signs @ : / # ? % in "
+            "them percent-encoded."
+        )
+    elif "HTTP 4" in said:
+        cause = "The proxy's own rules do not let anybody, or this machine, go there."
+        remedy = f"Let the proxy allow CONNECT to {host}, from the address of this machine."
+    elif "HTTP 5" in said:
+        cause = "The proxy takes requests, but has no way to the platform itself."
+        remedy = f"Look at DNS, routes and firewall of the proxy: curl -v https://{host} on that machine."
+    elif "does not answer as" in said or "hung up" in said:
+        cause = "What listens there is no HTTP proxy: another service, a SOCKS proxy, or one that wants TLS."
+        remedy = "Check host and port of WXMP_PROXY, and whether it begins with http:// or https://."
+    elif "certificate" in said:
+        cause = "The proxy, or something behind it, opens TLS, or the CA certificates or the clock here are wrong."
+        remedy = "Let the proxy pass this host unopened; see ca-certificates, date -u; never switch verification off."
+    else:
+        cause = "The proxy, or the way from there to the platform, loses connections or holds them back."
+        remedy = f"Try curl -v -x http://{proxy.place} https://{host} from here, and look at the log of the proxy."
+    return Finding("error", found, cause, remedy)
 
 
 async def connect(host: str, port: int, scheme: str) -> tuple[Finding | None, str]:
@@ -181,21 +236,14 @@ def _bad_certificate(where: str, error: ssl.SSLCertVerificationError) -> Finding
 async def _ask(case: Case, host: str, timings: str) -> list[Finding]:
     """Ask something that needs a token without one: the platform says so, and its answer carries its time."""
     try:
-        transport = Transport(base_url=case.endpoint, timeout=ANSWER, max_connections=1)
+        transport = Transport(base_url=case.endpoint, timeout=ANSWER, max_connections=1, proxy=case.proxy)
     except ConfigError as error:
         raise SkippedError(str(error)) from None
     before, started = time.time(), time.monotonic()
     try:
         reply = await transport.send(WireRequest("GET", NO_TOKEN))
     except (TransportError, ReplyError) as error:
-        return [
-            Finding(
-                "error",
-                f"{host} takes the connection but gives no answer: {error}",
-                "A black hole: a proxy, a load balancer or a firewall that holds requests back; or another server.",
-                "Try curl -v from this machine to the same address, and look at what stands in between.",
-            )
-        ]
+        return [_silent(error, host, case.proxy)]
     finally:
         await transport.aclose()
     took = time.monotonic() - started

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from wxmp._env import is_redis_address
 from wxmp._hosts import is_loopback
+from wxmp._proxy import proxy_from_env
 from wxmp.cli._doctor_report import Finding
 from wxmp.client import Client
 from wxmp.errors import ConfigError
@@ -39,7 +40,7 @@ CALLBACK: Final = ("WXMP_CALLBACK_", "WXMP_ENCODING_", "WXMP_DEDUPE")
 KNOWN: Final = frozenset(
     {
         *("WXMP_APPID", "WXMP_SECRET", "WXMP_SECRET_FILE", "WXMP_ENDPOINT", "WXMP_TOKEN_STORE", "WXMP_CONTROL_KEY"),
-        "WXMP_TOKEN_CHANNEL",
+        *("WXMP_TOKEN_CHANNEL", "WXMP_PROXY"),
         *("WXMP_CALLBACK_URL", "WXMP_CALLBACK_TOKEN", "WXMP_ENCODING_AES_KEY", "WXMP_CALLBACK_MODE"),
         "WXMP_DEDUPE",
         *("WXMP_PAY_MCHID", "WXMP_PAY_SERIAL", "WXMP_PAY_PRIVATE_KEY", "WXMP_PAY_PRIVATE_KEY_FILE"),
@@ -51,7 +52,7 @@ KNOWN: Final = frozenset(
 
 async def check_settings(case: Case) -> list[Finding]:
     """Look at the variables; make the client that the other checks use."""
-    findings = [*_forms(case), *_appid(case), *_secret(case), *_endpoint(case)]
+    findings = [*_forms(case), *_appid(case), *_secret(case), *_endpoint(case), *_proxy(case)]
     # What is wrong with the callback keeps no client from being made, and nothing else from being looked at.
     callback = [*_forms(case, of_callback=True), *_callback(case), *_dedupe(case)]
     if not any(finding.status == "error" for finding in findings):
@@ -220,6 +221,19 @@ def _endpoint(case: Case) -> Iterator[Finding]:
             f"WXMP_ENDPOINT goes to {host} without TLS",
             "Everybody on the way would read the tokens, so the client refuses it.",
             "Use https://; plain http is for a simulator on this machine.",
+        )
+
+
+def _proxy(case: Case) -> Iterator[Finding]:
+    try:
+        proxy_from_env(case.variables, "WXMP_PROXY")
+    except ConfigError:
+        yield Finding(
+            "error",
+            "WXMP_PROXY is no address of the form http://host:port",
+            "Nothing can be sent through it, and nothing is sent past it.",
+            "Write it as http://USER:PASSWORD@HOST:3128, the signs @ : / # ? % in the password percent-encoded; unset "
+            "it if there is no proxy. SOCKS is not possible.",
         )
 
 

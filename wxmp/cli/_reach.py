@@ -78,16 +78,17 @@ def in_words(client: Client) -> Iterator[None]:
     try:
         yield
     except (TransportError, ReplyError) as error:
-        raise _in_words(error, client._platform.api) from None  # noqa: SLF001 - same package
+        raise _in_words(error, client) from None
 
 
-def _in_words(error: TransportError | ReplyError, place: str) -> TransportError | ReplyError:
+def _in_words(error: TransportError | ReplyError, client: Client) -> TransportError | ReplyError:
+    place = client._platform.api  # noqa: SLF001 - same package
     found = NUMBERS.sub("", FAILED_CALL.sub(lambda match: os.strerror(int(match[1])), error.message))
     clear = error.fresh()
     clear.message = f"{found} ({place})."
-    proxies = set_proxies(place, os.environ)
+    proxies = () if client._via else set_proxies(place, os.environ)  # noqa: SLF001 - same package
     if proxies:
-        clear.message += f" {' and '.join(proxies)} is set, but wxmp reads no proxy from the environment."
+        clear.message += f" {' and '.join(proxies)} is set, but wxmp takes its proxy from WXMP_PROXY only."
     clear.message += " wxmp doctor looks further."
     return clear
 
