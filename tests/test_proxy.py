@@ -315,6 +315,13 @@ async def test_the_platform_has_to_prove_its_name(proxy: ConnectProxy, platform:
         (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{}", "does not answer as an HTTP proxy does"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "does not answer as an HTTP proxy does"),
         (b"", "hung up without an answer"),
+        (b"HTTP/1.1 100 %b\r\n\r\n", "hung up without an answer"),
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 %b\r\n\r\n",
+            "refuses the way to api.weixin.qq.com:443 (HTTP 403)",
+        ),
+        (b"HTTP/1.1 101 %b\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "refuses the way to api.weixin.qq.com:443 (HTTP 101)"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 3000, "does not answer as an HTTP proxy does"),
     ],
 )
 @pytest.mark.usefixtures("trusted")
@@ -331,6 +338,25 @@ async def test_a_proxy_that_refuses(proxy: ConnectProxy, platform: RawServer, an
     assert platform.exchanges == []
     assert await proxy.all_closed()
     await transport.aclose()
+
+
+@pytest.mark.parametrize("size", [1, 1000], ids=["in pieces", "whole"])
+async def test_what_comes_before_the_answer(
+    transport: Transport, proxy: ConnectProxy, platform: RawServer, size: int
+) -> None:
+    """Interim answers (1xx) are passed over, however they arrive; the final one opens the way."""
+    answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + OPEN
+
+    async def carry(visit: Visit) -> None:
+        for start in range(0, len(answer), size):
+            visit.writer.write(answer[start : start + size])
+            await visit.writer.drain()
+            await asyncio.sleep(0)
+        await visit.carry(b"")
+
+    proxy.manner = carry
+    assert (await transport.send(INFO)).status == 200
+    assert len(platform.exchanges) == 1
 
 
 async def test_a_proxy_that_wants_a_password(transport: Transport, proxy: ConnectProxy) -> None:

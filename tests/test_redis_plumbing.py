@@ -323,6 +323,26 @@ def test_a_source_of_another_kind_is_refused(source: Any) -> None:
     assert "pw-part" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:pw-part@localhost/0?no_such_option=1",
+        "redis://localhost?socket_timeout=pw-part",
+        "redis://localhost?db=pw-part",
+        "redis://localhost?max_connections=pw-part",
+        "rediss://localhost?ssl_cert_reqs=pw-part",
+        "unix:///run/redis.sock?db=pw-part",
+    ],
+)
+def test_an_option_that_redis_does_not_take_is_refused_at_once(url: str) -> None:
+    """Not with the first call, where it would be an error of another kind; what stands there is not repeated."""
+    with pytest.raises(ConfigError, match="option") as caught:
+        scripts_on(url)
+    assert caught.value.field == "source"
+    assert caught.value.__context__ is None
+    assert "pw-part" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_redis_is_not_loaded_with_the_module() -> None:
     """It is loaded with the first object."""
     script = (

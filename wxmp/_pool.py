@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpcore
 
-from wxmp._proxy import HEAD_MAX
+from wxmp._proxy import HEAD_MAX, without_interim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -228,14 +228,15 @@ class NetStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     # What the pool calls
 
     async def ask(self, question: bytes, limit: int) -> bytes:
-        """Send what is no part of a request, and return the head of the answer: ``limit`` bytes at most, as asked."""
+        """Send what is no part of a request, and return the head of the answer; all in all ``limit`` bytes are read."""
         self._writable().write(question)
         head = b""
-        while b"\r\n\r\n" not in head:
-            piece = await self.read(limit - len(head))
-            head += piece
-            if not piece or len(head) >= limit:
+        while b"\r\n\r\n" not in head and limit > 0:
+            piece = await self.read(limit)
+            if not piece:
                 break
+            limit -= len(piece)
+            head = without_interim(head + piece)
         return head
 
     def is_stale(self) -> bool:

@@ -21,15 +21,18 @@ from wxmp.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HEAD_MAX", "Proxy", "parse_proxy", "proxy_from_env"]
+__all__ = ["HEAD_MAX", "Proxy", "parse_proxy", "proxy_from_env", "without_interim"]
 
-#: Bytes of an answer to ``CONNECT``.
+#: Bytes of an answer to ``CONNECT``, with what comes before it.
 HEAD_MAX: Final = 16 * 1024
 
 _PORTS: Final = {"http": 80, "https": 443}
 _LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: |\r\n)")
+#: What may come before the answer, as often as the proxy likes; after a 101 nothing comes.
+_INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9][0-9](?: |\r\n)")
+_BLANK: Final = b"\r\n\r\n"
 _SERVER_ERROR: Final = 500
 _NEEDS_PASSWORD: Final = 407
 
@@ -108,6 +111,13 @@ def proxy_from_env(variables: Mapping[str, str], name: str) -> str | None:
     with named_in_env(name):
         parse_proxy(address)
     return address
+
+
+def without_interim(head: bytes) -> bytes:
+    """Return what has come of an answer, without the whole interim ones (1xx) in front of it."""
+    while _INTERIM.match(head) is not None and _BLANK in head:
+        head = head.partition(_BLANK)[2]
+    return head
 
 
 def _parsed(address: str) -> Proxy | None:

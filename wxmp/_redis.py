@@ -312,6 +312,8 @@ class RedisScripts:
         if isinstance(source, str):
             self._url = Secret(source)
             self.where, self._secrets = _look_at(source)
+            if not _is_usable(self._url):
+                raise ConfigError("source has an option behind the '?' that redis-py does not take", field="source")
         else:
             self.where = "the given client"
             pool = getattr(source, "connection_pool", source)
@@ -476,6 +478,19 @@ def _look_at(url: str) -> tuple[str, tuple[Secret, ...]]:
     secrets += [unquote(secret) for secret in secrets]
     place = parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{port or 6379}{parts.path}"
     return f"{parts.scheme}://{place}", tuple(Secret(secret) for secret in dict.fromkeys(secrets) if secret)
+
+
+def _is_usable(url: Secret) -> bool:
+    """Tell whether redis-py makes connections of a URL; each call would fail, and with an error that is not ours."""
+    from redis.asyncio import ConnectionPool
+    from redis.exceptions import RedisError
+
+    try:
+        pool = ConnectionPool.from_url(url.reveal(), **_tamed(url))
+        cast("Callable[[], object]", pool.make_connection)()  # it connects to nobody yet
+    except (ValueError, TypeError, RedisError):  # not shown, nor kept as a cause: it repeats what stands there
+        return False
+    return True
 
 
 def _clean(problem: BaseException, hidden: Sequence[str]) -> str:

@@ -281,6 +281,28 @@ def test_a_rehearsal_that_is_cancelled_from_within(cancelled: Callable[[], Corou
     in_virtual_time(play)
 
 
+def test_a_rehearsal_whose_task_is_cancelled_without_waiting() -> None:
+    """A plain function that cancels the task, and waits for nothing, is not taken for the journal."""
+
+    async def play() -> None:
+        world = World()
+
+        async def build(recipient: Recipient) -> Recipient:
+            if recipient.openid == NAMES[9]:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            return recipient
+
+        made = make_run(NAMES, world.platform, world.journal, build=build, dry_run=True)
+        with pytest.raises(BroadcastError, match="a message") as caught:
+            await made.run()
+        assert caught.value.part == "message"
+        await world.finish_and_judge()
+
+    in_virtual_time(play)
+
+
 @pytest.mark.parametrize("verb", ["begin", "known", "exchange", "others", "renew", "goodbye"])
 def test_a_journal_that_is_cancelled_from_within(verb: str) -> None:
     """A journal whose own call was cancelled ends the run like any error, whoever has asked it."""

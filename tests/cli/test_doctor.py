@@ -707,6 +707,7 @@ def test_the_control_server_is_down(ward: Ward) -> None:
         ({"WXMP_CALLBACK_MODE": "safe"}, "WXMP_ENCODING_AES_KEY is not set", "EncodingAESKey"),
         ({"WXMP_DEDUPE": "file:pushes"}, "WXMP_DEDUPE does not name a store", "redis://"),
         ({"WXMP_DEDUPE": f"redis://:{PASSWORD}@host:port/0"}, "WXMP_DEDUPE does not name a store", "percent-encoded"),
+        ({"WXMP_DEDUPE": f"redis://:{PASSWORD}@host?db=x"}, "option behind the '?'", "redis://:PASSWORD@HOST:6379/0"),
     ],
 )
 def test_settings_that_cannot_work(ward: Ward, changes: dict[str, str], found: str, remedy: str) -> None:
@@ -904,6 +905,7 @@ def test_a_simulator_needs_no_proxy(ward: Ward) -> None:
     [
         ("HTTP/1.1 407 No", "does not know who asks", "http://USER:PASSWORD@HOST:PORT"),
         ("HTTP/1.1 403 No", "rules do not let", "allow CONNECT to api.weixin.qq.com"),
+        ("HTTP/1.1 302 Log in first", "rules do not let", "allow CONNECT to api.weixin.qq.com"),
         ("HTTP/1.1 503 No", "no way to the platform itself", "curl -v https://api.weixin.qq.com on that machine"),
         ("SSH-2.0-x", "no HTTP proxy", "whether it begins with http:// or https://"),
         ("HTTP/1.1 200 OK", "loses connections", "look at the log of the proxy"),

@@ -415,7 +415,7 @@ async def test_a_due_token_is_asked_for_as_any_other(short: Simulator, channel: 
 
 async def test_a_cold_fleet_of_clients(house: House) -> None:
     """Ten clients with ten tasks each start cold: ten questions to the server, one to the platform, no error."""
-    clients = [house.client() for _ in range(10)]
+    clients = [house.client(token_policy=attrs.evolve(QUICK, check_interval=30.0)) for _ in range(10)]
     await asyncio.gather(*(ping(client) for client in clients for _ in range(10)))
     assert len(house.transport.seen) == 10
     assert house.simulator.token_requests == 1

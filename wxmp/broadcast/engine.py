@@ -313,8 +313,9 @@ class Run:
         except asyncio.CancelledError as error:
             if self._given_up:
                 raise
-            # Passed on, it would look as if whoever iterates had been cancelled.
-            self._failure = self._failure or _broken_off("journal", error)
+            # Passed on, it would look as if whoever iterates had been cancelled. A dry run makes its messages in this
+            # task: a function that has cancelled it and waits for nothing strikes at the next step.
+            self._failure = self._failure or _broken_off("message" if self._dry_run else "journal", error)
         finally:
             self._stopped.set()
             self._ended = self._clock()

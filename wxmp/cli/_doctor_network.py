@@ -120,7 +120,7 @@ def _silent(error: TransportError | ReplyError, host: str, proxy: Proxy | None) 
             "Write user name and password into WXMP_PROXY, as http://USER:PASSWORD@HOST:PORT, the signs @ : / # ? % in "
             "them percent-encoded."
         )
-    elif "HTTP 4" in said:
+    elif "refuses the way" in said:  # also with a redirection to a page where one has to log in
         cause = "The proxy's own rules do not let anybody, or this machine, go there."
         remedy = f"Let the proxy allow CONNECT to {host}, from the address of this machine."
     elif "HTTP 5" in said:

@@ -284,12 +284,14 @@ def _dedupe(case: Case) -> Iterator[Finding]:
         if is_redis_address(address):
             RedisDedupe(address)
             return
-    except ConfigError:  # an address that cannot be taken apart; it may hold a password, and is not shown
-        pass
+    except ConfigError as error:  # it says what, and does not show the address, which may hold a password
+        trouble = str(error)
+    else:
+        trouble = "It is memory:, redis://…, rediss://… or unix://…"
     yield Finding(
         "error",
         "WXMP_DEDUPE does not name a store",
-        "It is memory:, redis://…, rediss://… or unix://…; the webhook does not start.",
+        f"{trouble}; the webhook does not start.",
         "Set it to redis://:PASSWORD@HOST:6379/0, the password percent-encoded, for all workers of the webhook.",
     )
 
