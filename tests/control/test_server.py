@@ -512,16 +512,21 @@ async def test_values_are_refreshed_ahead_of_time() -> None:
     with Simulator(policy=Policy(token_life=6, token_overlap=2.0), seed=1) as simulator:
         house = build(simulator, client=keeper_of_tokens(simulator, token_policy=policy, token_channel="plain"))
         house.server.start()
-        await until(lambda: simulator.tokens_issued("plain") == 1)
+        await until(lambda: (house.appid, "access_token") in house.server._desks)
         desk = house.server._desks[house.appid, "access_token"]
+        await until(desk.now)
         first = desk.now()
-        while simulator.tokens_issued("plain") == 1:
-            assert desk.now() is not None
-            await asyncio.sleep(0.05)
-        second = await house.value()
         assert first is not None
-        assert second["generation"] > first.generation
-        assert desk.ledger.refreshes == 2
+
+        def is_newer() -> bool:
+            now = desk.now()
+            assert now is not None
+            return now.generation > first.generation
+
+        await until(is_newer)
+        assert simulator.tokens_issued("plain") == 2
+        assert (await house.value())["generation"] > first.generation
+        await until(lambda: desk.ledger.refreshes == 2)
         await tear_down(house)
 
 
