@@ -7,6 +7,7 @@ their own: ``redis-server`` or ``valkey-server`` from the PATH, else the binary 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import shutil
@@ -55,14 +56,17 @@ def find_server() -> GivenServer | RedisServer:
     return GivenServer(address) if address else RedisServer()
 
 
-def free_port() -> int:
-    """Return a port nobody listens on, low enough for the second port of a cluster node (10000 above)."""
-    with held_port() as holder:
-        return int(holder.getsockname()[1])
+def refusing_port() -> int:
+    """Return a port nobody listens on, nor will while this process lives: no other program can get it."""
+    holder = held_port()
+    atexit.register(holder.close)
+    return int(holder.getsockname()[1])
 
 
 def held_port() -> socket.socket:
-    """Return a socket that keeps such a port for a server that is to start there, also between its end and its return.
+    """Return a socket that keeps a port for a server that is to start there, also between its end and its return.
+
+    It is low enough for the second port of a cluster node (10000 above).
 
     Nobody listens meanwhile, so that connections are refused; but the system gives the port to nobody else. A server
     that says SO_REUSEADDR, as all do, can take it on Linux; elsewhere only when the socket is closed.
@@ -80,7 +84,7 @@ def held_port() -> socket.socket:
 
 
 def _ask(url: str, args: tuple[Any, ...]) -> Any:
-    pool = redis.ConnectionPool.from_url(url, socket_timeout=5, socket_connect_timeout=5, protocol=2)
+    pool = redis.ConnectionPool.from_url(url, socket_timeout=40, socket_connect_timeout=40, protocol=2)
     connection: Any = pool.make_connection()
     connection.retry = Retry(NoBackoff(), 0)
     try:

@@ -22,7 +22,7 @@ import redis.asyncio
 import redis.exceptions
 
 from tests.moments import quickest
-from tests.redis_server import BlackHole, GivenServer, RedisServer, find_server, free_port
+from tests.redis_server import BlackHole, GivenServer, RedisServer, find_server, refusing_port
 from tests.tokens.test_redis import LosesOneAnswer, Scripted
 from wxmp._redact import Secret
 from wxmp._redis import CONNECTIONS, REPEATED, OddAnswerError, RedisScripts, Row, Script
@@ -201,7 +201,7 @@ def everything(error: BaseException) -> str:
 )
 async def test_the_owner_says_which_error(make: Any, kind: str) -> None:
     """What fails is the owner's error, with the backend's as its cause."""
-    scripts = scripts_on(f"redis://127.0.0.1:{free_port()}", fails=partial(make, store=kind))
+    scripts = scripts_on(f"redis://127.0.0.1:{refusing_port()}", fails=partial(make, store=kind))
     with pytest.raises(make) as caught:
         await scripts.run(COUNT, ["k"], read=first)
     assert caught.value.store == kind
@@ -253,7 +253,7 @@ async def test_silence_costs_the_time_limit(accepts: bool) -> None:
 
 async def test_a_clients_own_retries_do_not_count() -> None:
     """A client with the default retries of redis-py (a minute) fails as fast as anybody."""
-    client = redis.asyncio.Redis(port=free_port())
+    client = redis.asyncio.Redis(port=refusing_port())
     seconds, _ = await quickest(lambda: failure(scripts_on(client)), 1)
     assert seconds < 1
     await client.aclose()

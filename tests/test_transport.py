@@ -25,6 +25,7 @@ import respx
 
 from tests.moments import skip
 from tests.raw_server import Exchange, RawServer
+from tests.redis_server import refusing_port
 from wxmp import _loop_pools, _transport, _user_client
 from wxmp._redact import Secret
 from wxmp._request import Credentials, FilePart, WireReply, WireRequest, encode_path
@@ -570,17 +571,11 @@ async def test_proxies_of_the_environment_are_ignored(server, transport, monkeyp
 # Failures
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @pytest.mark.parametrize("kind", ["own", "user", "user2"])
 async def test_a_refused_connection_did_nothing(kind) -> None:
     """Nobody listens: certainly nothing was sent."""
     async with client_of(kind) as client:
-        transport = Transport(base_url=f"http://127.0.0.1:{free_port()}", http_client=client)
+        transport = Transport(base_url=f"http://127.0.0.1:{refusing_port()}", http_client=client)
         with pytest.raises(TransportError, match="cannot connect") as caught:
             await transport.send(INFO)
         assert caught.value.maybe_acted is False
@@ -748,7 +743,7 @@ async def test_an_outer_deadline_stays_an_outer_deadline(server, transport) -> N
 
 async def test_an_error_carries_no_chain(transport) -> None:
     """Nothing below us hangs on to an error: no cause, no context, no frames of other libraries."""
-    failing = Transport(base_url=f"http://127.0.0.1:{free_port()}")
+    failing = Transport(base_url=f"http://127.0.0.1:{refusing_port()}")
     with pytest.raises(TransportError) as caught:
         await failing.send(INFO)
     error = caught.value

@@ -16,7 +16,7 @@ import redis
 import redis.asyncio
 
 from tests.broadcast.journals import LEASE, RUN, RedisRoom, let_redis_age
-from tests.redis_server import BlackHole, LosesOneAnswer, RedisServer, free_port
+from tests.redis_server import BlackHole, LosesOneAnswer, RedisServer, refusing_port
 from wxmp.broadcast.records import Outcome, Result, RunKey
 from wxmp.broadcast.redis import BUCKETS, KEEP, RedisJournal
 from wxmp.errors import ConfigError, JournalError
@@ -305,7 +305,7 @@ async def test_an_account_forgets_runs_that_are_over(room, journal):
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_server_that_is_down(verb):
     """A typed error with its cause, without password and openid."""
-    journal = RedisJournal(f"redis://:p-w%25that%2Fmust%40not%3Ashow@127.0.0.1:{free_port()}", timeout=5)
+    journal = RedisJournal(f"redis://:p-w%25that%2Fmust%40not%3Ashow@127.0.0.1:{refusing_port()}", timeout=5)
     journal._begun[RUN] = "0a"
     await expect_failure(journal, verb)
     assert PASSWORD not in repr(journal)

@@ -92,7 +92,7 @@ class Shop:
             "user-agent": "shop",
         }
         answer = httpx.post(
-            f"{self.simulator.url}/mch{path}", content=body, headers=headers, timeout=5, trust_env=False
+            f"{self.simulator.url}/mch{path}", content=body, headers=headers, timeout=40, trust_env=False
         )
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser import chromium as machine
+from tests.browser.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +40,9 @@ def test_trouble_is_seen(watched_page: tuple[Page, Watched], body: str, trouble:
     """Each kind of trouble is noted, and would fail the test if it were not meant."""
     page, watched = watched_page
     page.set_content(f"<!doctype html>{body}")
-    page.wait_for_function("document.readyState == 'complete'")
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not any(trouble in text for text in watched.left) and time.monotonic() < deadline:
+        page.wait_for_timeout(20)  # what the browser tells comes on its own way
     assert any(trouble in text for text in watched.left), watched.left
     watched.allow(".")
     assert watched.left == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from playwright.sync_api import expect
 
 from tests.browser.service import CHECKOUT, CONFIG
 from tests.browser.shop import Shop
+from tests.redis_server import held_port
 from tests.simulator.conftest import Desk
 from wxmp.simulator import Request, Simulator
 from wxmp.simulator.jpeg import flat_jpeg
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import BrowserContext, CDPSession, Locator, Page
 
     from tests.browser.conftest import Watched
     from tests.browser.service import Service
@@ -34,8 +36,20 @@ BUTTONS: list[dict[str, Any]] = [
 ]
 
 
+#: Keeps what the toasts say: each is there for seconds only.
+TOASTS = """
+window.toasts = [];
+document.addEventListener("DOMContentLoaded", () => new MutationObserver((changes) => {
+  for (const toast of changes.flatMap((change) => [...change.addedNodes])) {
+    toasts.push(`${toast.classList.contains("bad") ? "bad" : "ok"} ${toast.textContent}`);
+  }
+}).observe(document.querySelector("#toasts"), { childList: true }));
+"""
+
+
 def start(page: Page, sim: Simulator) -> None:
     """Open the page and wait until it is connected."""
+    page.add_init_script(f"if (top === window) {{ {TOASTS} }}")
     answer = page.goto(f"{sim.url}/_sim/")
     assert answer is not None
     assert answer.status == 200
@@ -47,6 +61,7 @@ def add(page: Page, name: str) -> None:
     page.locator("#add-user-name").fill(name)
     page.locator("#add-user").click()
     expect(page.locator("#phone-list [aria-selected=true]")).to_contain_text(name)
+    expect(page.locator("#follow")).to_be_visible()  # until then the phone does not know the account's codes
 
 
 def follow(page: Page, name: str = "爱丽丝") -> None:
@@ -54,6 +69,12 @@ def follow(page: Page, name: str = "爱丽丝") -> None:
     add(page, name)
     page.locator("#follow").click()
     expect(page.locator("#unfollow")).to_be_visible()
+
+
+def welcome(page: Page) -> None:
+    """Add a person who follows, and wait for the service's welcome."""
+    follow(page)
+    expect(line(page, "reply")).to_contain_text("欢迎关注")
 
 
 def line(page: Page, source: str) -> Locator:
@@ -75,8 +96,7 @@ def openid_of(page: Page) -> str:
 def test_follow_and_talk(page: Page, sim: Simulator) -> None:
     """Somebody follows and is welcomed, says hello and is answered; no reload is needed to see it."""
     start(page, sim)
-    follow(page)
-    expect(line(page, "reply")).to_contain_text("欢迎关注")
+    welcome(page)
     page.locator("#chat-input").fill("你好 & <b>世界</b> 🔨")
     page.locator("#chat-send").click()
     expect(line(page, "user")).to_contain_text("你好 & <b>世界</b> 🔨")
@@ -89,7 +109,7 @@ def test_follow_and_talk(page: Page, sim: Simulator) -> None:
 def test_article_card(page: Page, sim: Simulator) -> None:
     """An article whose picture is elsewhere is a card without it: nothing is asked for beyond this machine."""
     start(page, sim)
-    follow(page)
+    welcome(page)
     page.locator("#chat-input").fill("图文")
     page.locator("#chat-send").click()
     expect(line(page, "reply")).to_contain_text("标题")
@@ -102,8 +122,9 @@ def test_what_others_do_is_seen(page: Page, sim: Simulator) -> None:
     start(page, sim)
     phone = sim.world.user("鲍勃")
     phone.follow()
-    expect(page.locator("#phone-list")).to_contain_text("鲍勃")
-    page.locator("#phone-list").get_by_text("鲍勃").click()
+    # As a follower: the tab of a stranger is made anew at any moment, maybe under the mouse.
+    page.locator("#phone-list .person:not(.stranger)", has_text="鲍勃").click()
+    expect(line(page, "reply")).to_contain_text("欢迎关注")
     phone.say("从外面来")
     expect(line(page, "reply")).to_contain_text("你说：从外面来")
     expect(page.locator("#timeline [data-seq]").filter(has_text="/wx").last).to_be_visible()
@@ -114,7 +135,7 @@ def test_menu(page: Page, sim: Simulator, desk: Desk) -> None:
     """A button and a button of a sub-menu are tapped; the service's answers come."""
     desk.post("/cgi-bin/menu/create", {"button": BUTTONS})
     start(page, sim)
-    follow(page)
+    welcome(page)
     page.locator('#menu-bar [data-menu-key="V1001_TODAY"]').click()
     expect(line(page, "reply")).to_contain_text("点了 V1001_TODAY")
     page.locator('#menu-bar [data-menu-key="菜单"]').click()
@@ -134,7 +155,7 @@ def test_send_a_picture(page: Page, sim: Simulator) -> None:
     (message,) = [entry for entry in sim.chat(openid_of(page)) if entry.kind == "image"]
     token = Desk(sim.world).token()
     query = {"access_token": token, "media_id": str(message.payload["MediaId"])}
-    answer = httpx.get(f"{sim.url}/cgi-bin/media/get", params=query, timeout=5, trust_env=False)
+    answer = httpx.get(f"{sim.url}/cgi-bin/media/get", params=query, timeout=40, trust_env=False)
     assert answer.headers["content-type"].startswith("image/jpeg")
 
 
@@ -144,6 +165,8 @@ def test_stale_menu_is_told(page: Page, sim: Simulator, desk: Desk) -> None:
     start(page, sim)
     follow(page)
     page.locator("#phone-list [aria-selected=true]").click()  # the chat is opened, and the menu read
+    user = sim.account.users[openid_of(page)]
+    assert sim.wait_for(lambda _: user.menu_read_at is not None, 40)
     expect(page.locator('#menu-bar [data-menu-key="V1001_TODAY"]')).to_be_visible()
     desk.post("/cgi-bin/menu/create", {"button": [{"type": "click", "name": "新的", "key": "NEW"}]})
     expect(page.locator("#stale")).to_be_visible()
@@ -205,6 +228,7 @@ def test_first_steps(page: Page, sim: Simulator) -> None:
 @pytest.mark.usefixtures("service")
 def test_many_people(page: Page, sim: Simulator, desk: Desk) -> None:
     """Among many people somebody is found by name; only new lines are news, and a window that is over goes away."""
+    sim.world.clock.freeze()  # the window of a minute is over when this test says so
     people = [sim.world.user(f"人{number:02d}") for number in range(12)]
     for phone in people:
         phone.follow()
@@ -256,7 +280,7 @@ def test_what_is_covered_is_out_of_reach(page: Page, sim: Simulator, service: Se
 def test_chat_stays_at_its_end(page: Page, sim: Simulator) -> None:
     """Neither another size nor another view moves the chat from its newest line; the reader's own scrolling does."""
     start(page, sim)
-    follow(page)
+    welcome(page)
     phone = sim.world.user("爱丽丝")
     for number in range(15):
         phone.say(f"第{number}行")
@@ -318,7 +342,7 @@ def test_config_of_a_page(page: Page, sim: Simulator, service: Service, desk: De
             page.locator("#scan-go").click()
             expect(frame.locator("#outcome")).to_have_text("茶-42")
         page.locator("#browser-close").click()
-    expect(page.locator("#toasts")).to_contain_text("jsapi_ticket")
+    page.wait_for_function("toasts.some((text) => text.includes('jsapi_ticket'))")
 
 
 def test_no_consent_from_the_menu(page: Page, sim: Simulator, service: Service, desk: Desk) -> None:
@@ -444,7 +468,7 @@ def test_transfer_in_a_page(page: Page, sim: Simulator, service: Service, shop: 
     expect(frame.locator("#outcome")).to_have_text("requestMerchantTransfer:ok")
     page.locator("#browser-close").click()
     expect(line(page, "pay").locator(".amount")).to_have_text("¥8.88")
-    assert not page.locator("#toasts .bad").count()
+    assert page.evaluate("toasts.filter((text) => text.startsWith('bad '))") == []
 
 
 # ---- the timeline
@@ -458,6 +482,7 @@ def test_fault_in_the_timeline(page: Page, sim: Simulator, desk: Desk) -> None:
     switch.click()
     expect(switch).to_have_attribute("aria-checked", "true")
     assert desk.get("/cgi-bin/getcallbackip")["errcode"] == -1
+    expect(switch.locator(".hits")).to_have_text("1")  # it is made anew for that, and would be under the mouse
     row = page.locator("#timeline [data-seq]").filter(has_text="/cgi-bin/getcallbackip").last
     expect(row).to_contain_text("-1")
     expect(row).to_contain_text("busy")
@@ -481,7 +506,7 @@ def test_fault_by_the_form(page: Page, sim: Simulator, desk: Desk) -> None:
     rule = page.locator("#fault-list [data-fault]")
     expect(rule).to_contain_text("errcode=45009")
     assert desk.get("/cgi-bin/user/info", openid="x")["errcode"] == 45009
-    expect(rule).to_contain_text("1")
+    expect(rule.locator(".hits")).to_have_text("1 hits")
     rule.get_by_role("button").click()
     expect(rule).to_have_count(0)
 
@@ -517,20 +542,25 @@ def test_clock_and_tokens(page: Page, sim: Simulator, desk: Desk) -> None:
     assert desk.use(token) == 42001
 
 
-#: Scrolls the timeline from its end to its beginning; how long each frame took, in milliseconds.
-SCROLLING = """() => new Promise((resolve) => {
+#: Scrolls the timeline from its end to its beginning, in so many frames.
+SCROLLING = """(frames) => new Promise((resolve) => {
   const list = document.querySelector("#timeline");
-  const times = [];
-  let before = performance.now();
-  const step = (now) => {
-    times.push(now - before);
-    before = now;
-    if (times.length > 120) { resolve(times.slice(1)); return; }
-    list.scrollTop = list.scrollHeight * (1 - times.length / 120);
+  let drawn = 0;
+  const step = () => {
+    drawn += 1;
+    if (drawn > frames) { resolve(); return; }
+    list.scrollTop = list.scrollHeight * (1 - drawn / frames);
     requestAnimationFrame(step);
   };
   requestAnimationFrame(step);
 })"""
+FRAMES = 120
+
+
+def work(session: CDPSession) -> float:
+    """Return the seconds of work that the page's thread has had so far; a machine that pauses adds nothing."""
+    found = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    return float(found["TaskDuration"])
 
 
 def test_five_thousand_exchanges(page: Page, sim: Simulator, desk: Desk) -> None:
@@ -545,19 +575,41 @@ def test_five_thousand_exchanges(page: Page, sim: Simulator, desk: Desk) -> None
     last = max(exchange.seq for exchange in sim.journal)
     expect(page.locator(f'#timeline [data-seq="{last}"]')).to_be_visible()
     assert rows.count() < 200
-    # Loose on purpose, and more than once: a loaded machine without a graphics card draws this.
-    for _ in range(4):
-        frames = sorted(page.evaluate(SCROLLING))
-        assert rows.count() < 200
-        smooth = frames[len(frames) // 2] < 100 and frames[int(len(frames) * 0.95)] < 400
-        if smooth:
-            break
-    assert smooth, frames
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    before = work(session)
+    page.evaluate(SCROLLING, FRAMES)
+    assert rows.count() < 200
+    assert (work(session) - before) / FRAMES < 0.1
     assert page.evaluate("document.querySelectorAll('*').length") < 5_000
     page.locator("#timeline").evaluate("(list) => { list.scrollTop = 0; }")
     expect(page.locator("#timeline-jump")).to_be_visible()
     page.locator("#timeline-jump").click()
     expect(page.locator(f'#timeline [data-seq="{last}"]')).to_be_visible()
+
+
+def test_a_list_that_is_hardly_too_long(page: Page, sim: Simulator, desk: Desk) -> None:
+    """Where all but a part of a row fits, the reader may scroll to the beginning, and the list stays there."""
+    start(page, sim)
+    for _ in range(5):
+        desk.get("/cgi-bin/getcallbackip")
+    expect(page.locator("#timeline [data-seq]")).to_have_count(len(sim.journal))
+    top = page.evaluate(
+        """async () => {
+          const list = document.querySelector("#timeline"), space = document.querySelector("#timeline-space");
+          const frames = async () => {
+            for (let frame = 0; frame < 4; frame += 1) await new Promise(requestAnimationFrame);
+          };
+          list.style.flex = "none";
+          list.style.height = `${space.offsetHeight - 20}px`;
+          await frames();
+          const end = list.scrollTop;
+          list.scrollTop = 0;
+          await frames();
+          return [end, list.scrollTop];
+        }"""
+    )
+    assert top == [20, 0]
 
 
 # ---- safety
@@ -611,7 +663,7 @@ def test_article_is_no_way_in(page: Page, sim: Simulator, desk: Desk) -> None:
     files = {"media": ("a.jpg", flat_jpeg([[True]]), "image/jpeg")}
     query = {"access_token": desk.token(), "type": "image"}
     upload = f"{sim.url}/cgi-bin/material/add_material"
-    thumb = httpx.post(upload, params=query, files=files, timeout=5, trust_env=False).json()["media_id"]
+    thumb = httpx.post(upload, params=query, files=files, timeout=40, trust_env=False).json()["media_id"]
     article = {
         "title": "<b onclick=x()>粗</b>",
         "content": f"<p id=told>正文</p>{NASTY}<script>top.hacked=6</script>",
@@ -710,6 +762,7 @@ def test_by_keyboard_alone(page: Page, sim: Simulator, desk: Desk) -> None:
     page.keyboard.type("键盘")
     page.keyboard.press("Enter")
     expect(line(page, "reply")).to_contain_text("你说：键盘")
+    expect(page.locator('#menu-bar [data-menu-key="V1001_TODAY"]')).to_be_visible()
     tab_to(page, "#menu-bar [data-menu-key]")
     page.keyboard.press("Enter")
     expect(line(page, "reply")).to_contain_text("点了 V1001_TODAY")
@@ -755,34 +808,43 @@ def test_focus_is_visible(page: Page, sim: Simulator) -> None:
     assert [name for name, visible in shown if not visible] == []
 
 
-def test_reconnect(watched_page: tuple[Page, Watched], sim: Simulator) -> None:
+def test_reconnect(watched_page: tuple[Page, Watched]) -> None:
     """The simulator is stopped and started again: the page says so, comes back by itself, and shows the new world."""
     page, watched = watched_page
     watched.allow("ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|net::")
-    start(page, sim)
-    follow(page, "从前")
-    page.locator("#attach").click()
-    port = sim.port
-    sim.stop()
-    expect(page.locator("#connection")).to_have_attribute("data-state", "lost")
-    with Simulator(seed=6, port=port) as again:
-        again.world.user("后来").follow()
-        expect(page.locator("#connection")).to_have_attribute("data-state", "live", timeout=60_000)
-        expect(page.locator("#phone-list")).to_contain_text("后来")
-        expect(page.locator("#phone-list")).not_to_contain_text("从前")
-        expect(page.locator("#sheet")).to_be_hidden()
+    with held_port() as holder:  # nobody else gets it between the two
+        port = holder.getsockname()[1]
+        if sys.platform != "linux":
+            holder.close()
+        with Simulator(seed=5, port=port) as sim:
+            start(page, sim)
+            follow(page, "从前")
+            page.locator("#attach").click()
+        expect(page.locator("#connection")).to_have_attribute("data-state", "lost")
+        with Simulator(seed=6, port=port) as again:
+            again.world.user("后来").follow()
+            expect(page.locator("#connection")).to_have_attribute("data-state", "live", timeout=60_000)
+            expect(page.locator("#phone-list")).to_contain_text("后来")
+            expect(page.locator("#phone-list")).not_to_contain_text("从前")
+            expect(page.locator("#sheet")).to_be_hidden()
 
 
-def test_save_reset_load(page: Page, sim: Simulator, tmp_path: Path) -> None:
+def test_save_reset_load(watched_page: tuple[Page, Watched], sim: Simulator, tmp_path: Path) -> None:
     """A world is saved, begun anew and loaded again; the page shows each as it is."""
+    page, watched = watched_page
+    watched.allow("status of 400 .*/open:")  # a chat that is opened just when its world ends
+    # The second click counts within four seconds: the page's time stands still between the two.
+    page.clock.install()
     start(page, sim)
     follow(page, "旧友")
     with page.expect_download() as saving:
         page.locator("#world-save").click()
     saving.value.save_as(tmp_path / "world.json")
     page.locator("#scan-open").click()
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 60)
     page.locator("#world-reset").click()
     page.locator("#world-reset").click()
+    page.clock.resume()
     expect(page.locator("#phone-list [data-openid]")).to_have_count(0)
     expect(page.locator("#chat > *")).to_have_count(0)
     expect(page.locator("#sheet")).to_be_hidden()

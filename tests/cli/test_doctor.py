@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.peers.gateway import Authority, Gateway
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer, refusing_port
 from wxmp import AccountError, Client, FileTokenStore, TokenPolicy, _transport
 from wxmp.cli import (
     _doctor_account,
@@ -601,7 +601,7 @@ def test_the_clock_of_redis(ward: Ward, redis_server: RedisServer) -> None:
 
 def test_redis_is_down(ward: Ward) -> None:
     """Redis does not listen: it is named, and the rest is looked at all the same."""
-    told = ward.run(WXMP_TOKEN_STORE=f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0")
+    told = ward.run(WXMP_TOKEN_STORE=f"redis://:{PASSWORD}@127.0.0.1:{refusing_port()}/0")
     assert told.code == 3
     assert told.errors == {"store"}
     assert "Redis is down" in told.check("store")["found"]
@@ -679,7 +679,7 @@ def test_a_folder_of_somebody_else(ward: Ward) -> None:
 def test_the_control_server_is_down(ward: Ward) -> None:
     """A service without AppSecret whose control server does not answer."""
     told = ward.run(
-        WXMP_TOKEN_STORE=f"control:http://127.0.0.1:{free_port()}",
+        WXMP_TOKEN_STORE=f"control:http://127.0.0.1:{refusing_port()}",
         WXMP_CONTROL_KEY="wxck_" + "A" * 43,
         WXMP_SECRET_FILE="",
     )
@@ -1003,7 +1003,7 @@ def test_no_callback(ward: Ward) -> None:
 
 def test_the_server_is_down(ward: Ward, server: Server) -> None:
     """Nobody listens at the callback URL."""
-    told = ward.run("--callback", f"http://127.0.0.1:{free_port()}/wx")
+    told = ward.run("--callback", f"http://127.0.0.1:{refusing_port()}/wx")
     assert told.code == 3
     assert told.errors == {"callback"}
     assert "cannot be reached" in told.check("callback")["found"]
@@ -1205,7 +1205,7 @@ def test_an_odd_path(ward: Ward, server: Server) -> None:
 def test_rules_for_the_address_in_production(ward: Ward) -> None:
     """Outside of the simulator the platform wants a public address and port 80 or 443."""
     ward.patch.setattr(_doctor_case.Case, "simulated", property(lambda _: False))
-    told = ward.run("--callback", f"http://127.0.0.1:{free_port()}/wx")
+    told = ward.run("--callback", f"http://127.0.0.1:{refusing_port()}/wx")
     assert "private network" in told.text("callback")
     assert "80 (http) and 443 (https)" in told.text("callback")
 

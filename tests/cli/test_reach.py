@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.redis_server import free_port
+from tests.redis_server import refusing_port
 from wxmp import Client
 from wxmp.cli import _reach
 from wxmp.cli._reach import in_words, knocking, set_proxies
@@ -25,7 +25,7 @@ SEND = ("send", "template", "n", "--template-id", "T", "--value", "a=b")
 @pytest.fixture(autouse=True)
 def out_of_reach(wxmp: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_reach, "PATIENCE", 0.0)
-    monkeypatch.setenv("WXMP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("WXMP_ENDPOINT", f"http://127.0.0.1:{refusing_port()}")
     (wxmp.folder / "menu.yaml").write_text(MENU, encoding="utf-8")
     (wxmp.folder / "to.txt").write_text("openid-of-somebody\n")
 

@@ -7,7 +7,6 @@ import os
 import pty
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+
+from tests.redis_server import held_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,11 +227,13 @@ def test_command_may_be_the_server_that_is_pushed_to(own, unused_port):
 
 
 @pytest.fixture
-def unused_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+def unused_port() -> Iterator[int]:
+    """A port that nobody listens on, kept for the server of a command."""
+    with held_port() as holder:
+        port = holder.getsockname()[1]
+        if sys.platform != "linux":
+            holder.close()
+        yield port
 
 
 MERCHANT = """

@@ -140,7 +140,7 @@ def content(answer: dict[str, Any]) -> bytes:
 
 
 def settle(simulator: Simulator) -> None:
-    """Wait until everything is delivered: pushes, of which one may overtake another, and notices of payments."""
+    """Wait until everything is delivered: pushes, also one that was given up and is handled late, and notices."""
     assert simulator.wait_until_settled()
 
 

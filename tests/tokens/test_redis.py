@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from redis.exceptions import NoPermissionError
 
 from tests.moments import quickest
-from tests.redis_server import BlackHole, GivenServer, LosesOneAnswer, RedisServer, find_server, free_port
+from tests.redis_server import BlackHole, GivenServer, LosesOneAnswer, RedisServer, find_server, refusing_port
 from tests.tokens.conftest import far_from_midnight, let_redis_age
 from wxmp.errors import ConfigError, TokenStoreError
 from wxmp.tokens.redis import RedisTokenStore
@@ -355,7 +355,7 @@ async def test_a_refused_port_is_a_store_error_at_once(verb):
     """Nobody listens: the error comes at once, names the place and shows neither password nor token."""
     from urllib.parse import quote
 
-    url = f"redis://user:{quote(PASSWORD, safe='')}@127.0.0.1:{free_port()}/0"
+    url = f"redis://user:{quote(PASSWORD, safe='')}@127.0.0.1:{refusing_port()}/0"
     store = RedisTokenStore(url, timeout=5)
     seconds, error = await quickest(lambda: expect_failure(store, verb), 1)
     assert seconds < 1
@@ -407,7 +407,7 @@ async def test_a_read_only_replica_refuses_writes(own_server, verb):
     """On a replica reads work and writes are a store error."""
     async with RedisTokenStore(own_server.url, timeout=5) as store:
         await store.commit(KEY, fence=5, value="one", life=60)
-        own_server.command("REPLICAOF", "127.0.0.1", str(free_port()))
+        own_server.command("REPLICAOF", "127.0.0.1", str(refusing_port()))
         assert (await store.read(KEY)).token is not None
         call = VERBS if verb != "lease" else {"lease": lambda s: s.lease(KEY, owner="a", ttl=60, expect=5)}
         with pytest.raises(TokenStoreError) as caught:
@@ -695,7 +695,7 @@ async def test_a_client_of_the_users_gives_its_settings(own_server, decode):
 
 async def test_a_slow_clients_retries_do_not_count(own_server):
     """A client with the default retries of redis-py (a minute) still fails within the store's own time limit."""
-    client = redis.asyncio.Redis(port=free_port())
+    client = redis.asyncio.Redis(port=refusing_port())
     async with RedisTokenStore(client, timeout=5) as store:
         seconds, _ = await quickest(lambda: expect_failure(store, "read"), 1)
         assert seconds < 1
@@ -987,7 +987,10 @@ def test_a_replica_follows(own_server):
             time.sleep(0.02)
 
 
-def test_a_free_port_is_free():
-    """A port that was found can be listened on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", free_port()))
+def test_a_refusing_port_is_kept():
+    """Nobody listens there, and no other program can."""
+    port = refusing_port()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=40)
+    with socket.socket() as probe, pytest.raises(OSError, match="in use"):
+        probe.bind(("127.0.0.1", port))

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from redis.exceptions import NoPermissionError
 
 from tests.moments import quickest
-from tests.redis_server import BlackHole, GivenServer, RedisServer, find_server, free_port
+from tests.redis_server import BlackHole, GivenServer, RedisServer, find_server, refusing_port
 from tests.tokens.test_redis import LosesOneAnswer, Scripted
 from tests.webhook import pushes
 from tests.webhook.dedupe_contract import KEEP, KEY, LEASE, DedupeContract
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 PUSH = "wxmp:hook:{wx1}:0a1b2c"
 REQUEST = "wxmp:hookr:{wx1}:sig"
 ANSWER = b"<xml>what the user is told</xml>"
+#: Seconds that a store waits where no failure is wanted: a machine that pauses makes none.
+PATIENCE = 40.0
 #: The rule that the documentation of the store gives.
 ACL = "+eval +evalsha +hmget +hset +hdel +get +set +pexpire +pttl +time"
 
@@ -85,7 +87,7 @@ def own_server() -> Iterator[RedisServer]:
 
 @contextlib.asynccontextmanager
 async def opened(source: Any, **changes: Any) -> AsyncIterator[RedisDedupe]:
-    store = RedisDedupe(source, **({"timeout": 5.0} | changes))
+    store = RedisDedupe(source, **({"timeout": PATIENCE} | changes))
     try:
         yield store
     finally:
@@ -208,7 +210,7 @@ def test_both_stores_tell_the_same_story(module_server: Server, story: list[tupl
     for _ in range(5):
         module_server.flush()
         began = time.monotonic()
-        in_redis = asyncio.run(tell(RedisSubject(RedisDedupe(module_server.url, timeout=5.0), module_server)))
+        in_redis = asyncio.run(tell(RedisSubject(RedisDedupe(module_server.url, timeout=PATIENCE), module_server)))
         if time.monotonic() - began < 0.45:
             break
     else:
@@ -307,11 +309,11 @@ async def test_every_key_ends(store: RedisDedupe, server: Server) -> None:
 def test_two_workers_race(server: Server) -> None:
     """Two stores in two threads announce the same pushes at once: each push has exactly one owner."""
     claims: list[list[Claim]] = []
-    start = threading.Barrier(2, timeout=10)
+    start = threading.Barrier(2, timeout=PATIENCE)
 
     def worker(name: str) -> None:
         async def compete() -> None:
-            async with opened(server.url, timeout=10.0) as store:
+            async with opened(server.url) as store:
                 start.wait()
                 claims.append(
                     await asyncio.gather(*(begin(store, f"wx1:{name}{i}", f"wx1:push{i}") for i in range(100)))
@@ -323,7 +325,7 @@ def test_two_workers_race(server: Server) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     for one, two in zip(*claims, strict=True):
         assert sorted([one.status, two.status]) == ["new", "running"]
         assert sorted([one.delivery, two.delivery]) == [1, 2]
@@ -566,7 +568,7 @@ async def expect_failure(store: RedisDedupe, verb: str) -> WebhookStoreError:
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_refused_port_is_a_store_error_at_once(verb: str) -> None:
     """Nobody listens: the error comes at once and names the place without the password."""
-    async with opened(f"redis://user:hunter2@127.0.0.1:{free_port()}/0") as store:
+    async with opened(f"redis://user:hunter2@127.0.0.1:{refusing_port()}/0") as store:
         seconds, error = await quickest(lambda: expect_failure(store, verb), 1)
         assert seconds < 1
         assert "127.0.0.1" in str(error)
@@ -702,7 +704,7 @@ async def test_a_lost_answer_gives_nothing_away(lossy: Any, own_server: RedisSer
 
     def somebody_else() -> None:
         let_age(own_server, LEASE + 1)
-        other = RedisDedupe(own_server.url, timeout=5.0)
+        other = RedisDedupe(own_server.url, timeout=PATIENCE)
 
         async def take_over() -> None:
             claims.append(await begin(other, "wx1:other"))
@@ -710,7 +712,7 @@ async def test_a_lost_answer_gives_nothing_away(lossy: Any, own_server: RedisSer
 
         thread = threading.Thread(target=asyncio.run, args=(take_over(),))
         thread.start()
-        thread.join(10)
+        thread.join(PATIENCE)
 
     claims: list[Claim] = []
     proxy.lose, proxy.before_cut = True, somebody_else
@@ -819,7 +821,7 @@ async def test_a_client_of_the_users_gives_its_settings(server: Server) -> None:
 
 def test_a_store_serves_one_loop_after_the_other(server: Server) -> None:
     """Three asyncio.run() in a row leave no connection open."""
-    store = RedisDedupe(server.url, timeout=5.0)
+    store = RedisDedupe(server.url, timeout=PATIENCE)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         statuses = [asyncio.run(begin(store, f"wx1:{number}")).status for number in range(3)]

@@ -8,6 +8,8 @@ import { clockText, dateText } from "./time.js";
 
 const ROW = 30;
 const MARGIN = 12;
+/** So many pixels from its end a list is at its end: less than a row may be all that there is to scroll. */
+const END = 2;
 const KEEP = 10_000;
 
 let rows = [];
@@ -265,7 +267,7 @@ function setPressed(button, pressed) {
 export function startTimeline() {
   const box = $("#timeline");
   box.addEventListener("scroll", () => {
-    stick = box.scrollHeight - box.scrollTop - box.clientHeight < ROW;
+    stick = box.scrollHeight - box.scrollTop - box.clientHeight < END;
     draw();
   }, { passive: true });
   new ResizeObserver(() => draw()).observe(box);
