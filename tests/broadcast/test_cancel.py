@@ -347,6 +347,26 @@ def test_a_journal_that_is_cancelled_from_within(verb: str) -> None:
     in_virtual_time(play)
 
 
+def test_a_hook_that_cancels_the_task_at_its_very_end() -> None:
+    """Where nothing waits any more, the run ends as it does elsewhere, and not as if its caller had been cancelled."""
+
+    def hook(event: Event) -> None:
+        task = asyncio.current_task()
+        if isinstance(event, BroadcastFinished) and task is not None:
+            task.cancel()
+
+    async def play() -> None:
+        world = World()
+        run = Run(KEY, NAMES, ModelSender(world.platform), world.journal, Pace(), observer=hook, clock=now)
+        with pytest.raises(BroadcastError) as caught:
+            await run.run()
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+        assert set(world.journal.outcomes().values()) == {Outcome.ACCEPTED}
+        await world.finish_and_judge()
+
+    in_virtual_time(play)
+
+
 def test_an_event_loop_that_ends_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     """A loop that ends cancels every task of a run at once: the run is told of as cancelled, and can be continued."""
     events: list[Event] = []

@@ -259,7 +259,8 @@ class Run:
             task.cancel()
             raise
         if task.cancelled():
-            raise asyncio.CancelledError
+            # By a function of the user's own, and nothing waited after it, so that _work itself has not seen it.
+            self._failure = self._failure or self._cut_short(asyncio.CancelledError())
 
     @property
     def _stopping(self) -> bool:
@@ -288,6 +289,14 @@ class Run:
         if not self._tasks_are_ending:
             self._stop(_broken_off(part, cause))
 
+    def _cut_short(self, cause: asyncio.CancelledError) -> BroadcastError:
+        """Return what to raise when the run's own task was cancelled, and whoever iterates was not.
+
+        A dry run makes its messages in this task: a function that has cancelled it, and waits for nothing, strikes at
+        the next step.
+        """
+        return _broken_off("message" if self._dry_run else "journal", cause)
+
     def _cut(self) -> None:
         """The answers on their way had their time."""
         self._tasks_are_ending = True
@@ -313,9 +322,7 @@ class Run:
         except asyncio.CancelledError as error:
             if self._given_up:
                 raise
-            # Passed on, it would look as if whoever iterates had been cancelled. A dry run makes its messages in this
-            # task: a function that has cancelled it and waits for nothing strikes at the next step.
-            self._failure = self._failure or _broken_off("message" if self._dry_run else "journal", error)
+            self._failure = self._failure or self._cut_short(error)
         finally:
             self._stopped.set()
             self._ended = self._clock()
