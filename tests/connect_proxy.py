@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from wxmp.simulator.server import accept_no_more
+from tests.raw_server import Listener
 
 if TYPE_CHECKING:
     import ssl
@@ -59,7 +59,7 @@ class Visit:
 Manner = Callable[[Visit], Awaitable[object]]
 
 
-class ConnectProxy:
+class ConnectProxy(Listener):
     """The proxy; ``manner`` decides what becomes of a connection once its request is read.
 
     Args:
@@ -68,14 +68,12 @@ class ConnectProxy:
     """
 
     def __init__(self, leads_to: int, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        super().__init__(ssl_context)
         self.leads_to = leads_to
         self.manner: Manner = lambda visit: visit.carry()
         #: What the proxy was asked, and all bytes that it has carried, both ways.
         self.heads: list[bytes] = []
         self.carried = bytearray()
-        self.open = 0
-        self._ssl_context = ssl_context
-        self._tasks: set[asyncio.Task[object]] = set()
 
     @property
     def place(self) -> str:
@@ -87,37 +85,7 @@ class ConnectProxy:
         found = re.search(rf"^{name}: (.*?)\r$".encode(), self.heads[0], re.IGNORECASE | re.MULTILINE)
         return found[1].decode() if found else None
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._visited, "127.0.0.1", 0, ssl=self._ssl_context)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await accept_no_more([self._server])
-        await asyncio.sleep(0)
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def all_closed(self) -> bool:
-        """Wait for every connection to be closed by the other side."""
-        async with asyncio.timeout(30):
-            while self.open:
-                await asyncio.sleep(0.005)
-        return True
-
-    async def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.open += 1
-        try:
-            self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-            await self.manner(Visit(self, reader, writer))
-        except (OSError, EOFError, asyncio.CancelledError):
-            pass
-        finally:
-            self.open -= 1
-            self._tasks.discard(task)
-            writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read what is asked for, and do as ``manner`` says."""
+        self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+        await self.manner(Visit(self, reader, writer))

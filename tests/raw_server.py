@@ -58,18 +58,65 @@ class Exchange:
 Answer = Callable[[Exchange], Awaitable[object]]
 
 
-class RawServer:
-    """Serves ``answer`` on a random port; counts connections, keeps requests."""
+class Listener:
+    """Takes connections on a port of this machine, and counts them; what still runs at the end is ended."""
 
-    def __init__(self, answer: Answer | None = None, ssl_context: ssl.SSLContext | None = None) -> None:
-        self.answer: Answer = answer or (lambda exchange: exchange.reply())
+    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         self.ssl_context = ssl_context
-        self.exchanges: list[Exchange] = []
         self.connections = 0
         self.open = 0
         self.max_open = 0
-        self.released = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Do what is to be done with one connection."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self.ssl_context, backlog=1000)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await accept_no_more([self._server])
+        await asyncio.sleep(0)  # its task begins
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def all_closed(self) -> bool:
+        """Wait for every connection to be closed by the other side."""
+        async with asyncio.timeout(30):
+            while self.open:
+                await asyncio.sleep(0.005)
+        return True
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        self.open += 1
+        self.max_open = max(self.max_open, self.open)
+        try:
+            await self.serve(reader, writer)
+        except (OSError, EOFError, asyncio.CancelledError):
+            pass
+        finally:
+            self.open -= 1
+            self._tasks.discard(task)
+            writer.close()
+
+
+class RawServer(Listener):
+    """Serves ``answer`` on a random port; counts connections, keeps requests."""
+
+    def __init__(self, answer: Answer | None = None, ssl_context: ssl.SSLContext | None = None) -> None:
+        super().__init__(ssl_context)
+        self.answer: Answer = answer or (lambda exchange: exchange.reply())
+        self.exchanges: list[Exchange] = []
+        self.released = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -81,58 +128,28 @@ class RawServer:
         """The request lines, in order of arrival."""
         return [exchange.line for exchange in self.exchanges]
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self.ssl_context, backlog=1000)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
     async def __aexit__(self, *_: object) -> None:
         self.released.set()
-        await accept_no_more([self._server])
-        await asyncio.sleep(0)  # its task begins
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().__aexit__()
 
-    async def all_closed(self) -> bool:
-        """Wait a moment for every connection to be closed by the other side."""
-        for _ in range(200):
-            if not self.open:
-                return True
-            await asyncio.sleep(0.005)
-        return False
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        self.open += 1
-        self.max_open = max(self.max_open, self.open)
-        try:
-            while not writer.is_closing():
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = _LENGTH.search(head)
-                if b"transfer-encoding: chunked" in head.lower():
-                    body = await reader.readuntil(b"0\r\n\r\n")
-                else:
-                    body = await reader.readexactly(int(length[1])) if length else b""
-                exchange = Exchange(self, head, body, writer)
-                self.exchanges.append(exchange)
-                work = asyncio.ensure_future(self.answer(exchange))
-                gone = asyncio.ensure_future(self._gone(reader))
-                await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not work.done():
-                    work.cancel()
-                gone.cancel()
-                await asyncio.gather(work, gone, return_exceptions=True)
-        except (OSError, EOFError, asyncio.CancelledError):
-            pass
-        finally:
-            self.open -= 1
-            self._tasks.discard(task)
-            writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read requests one after the other, and answer each."""
+        while not writer.is_closing():
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = _LENGTH.search(head)
+            if b"transfer-encoding: chunked" in head.lower():
+                body = await reader.readuntil(b"0\r\n\r\n")
+            else:
+                body = await reader.readexactly(int(length[1])) if length else b""
+            exchange = Exchange(self, head, body, writer)
+            self.exchanges.append(exchange)
+            work = asyncio.ensure_future(self.answer(exchange))
+            gone = asyncio.ensure_future(self._gone(reader))
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+            gone.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
 
     async def _gone(self, reader: asyncio.StreamReader) -> None:
         while not reader.at_eof() and reader.exception() is None:

@@ -175,27 +175,23 @@ def test_the_script_holds_nothing_of_an_account(wxmp: Line, shell: str) -> None:
 # ---- the shells
 
 
-@needs("bash")
-def test_bash(wxmp: Line, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "settings", "option"),
+    [
+        pytest.param("bash", ".bashrc", "--noprofile", marks=needs("bash")),
+        pytest.param("zsh", ".zshrc", "--no-globalrcs", marks=needs("zsh")),
+    ],
+)
+def test_on_a_terminal(wxmp: Line, tmp_path: Path, program: str, settings: str, option: str) -> None:
     """Installed as docs/cli.md says, it completes commands, options, choices and files, and starts no wxmp."""
-    home = Home(tmp_path / "bash", "bash", wxmp("completion", "bash").out)
-    home.add(".bashrc", f"PS1='{PROMPT}'\n")
+    home = Home(tmp_path / program, program, wxmp("completion", program).out)
+    home.add(settings, f"PS1='{PROMPT}'\n")
     home.install()
-    with started(home, "--noprofile", "-i") as shell:
+    if program == "zsh":
+        home.trust_all_folders()
+    with started(home, option, "-i") as shell:
         complete(shell)
-    assert home.calls == ["completion bash"]
-
-
-@needs("zsh")
-def test_zsh(wxmp: Line, tmp_path: Path) -> None:
-    """Installed as docs/cli.md says, it completes commands, options, choices and files, and starts no wxmp."""
-    home = Home(tmp_path / "zsh", "zsh", wxmp("completion", "zsh").out)
-    home.add(".zshrc", f"PS1='{PROMPT}'\n")
-    home.install()
-    home.trust_all_folders()
-    with started(home, "--no-globalrcs", "-i") as shell:
-        complete(shell)
-    assert home.calls == ["completion zsh"]
+    assert home.calls == [f"completion {program}"]
 
 
 @needs("zsh")
