@@ -8,10 +8,14 @@ import gc
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from wxmp import TokenPolicy
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 T = TypeVar("T")
+#: With it a machine that pauses makes no refresh fail.
+PATIENT = TokenPolicy(request_timeout=60.0, connect_timeout=60.0, lease=130.0, wait_timeout=200.0)
 #: So often may the machine pause in the middle of what is measured.
 TRIES = 8
 

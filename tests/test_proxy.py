@@ -14,10 +14,11 @@ import httpx
 import pytest
 
 from tests.connect_proxy import OPEN, ConnectProxy, Visit
-from tests.moments import skip
+from tests.moments import PATIENT, skip
 from tests.peers.gateway import Authority, Gateway
 from tests.raw_server import Exchange, RawServer
-from wxmp import Client, TokenPolicy, _transport
+from tests.redis_server import refusing_port
+from wxmp import Client, _transport
 from wxmp._proxy import parse_proxy, proxy_from_env
 from wxmp._redact import Secret
 from wxmp._request import Credentials, FilePart, WireRequest
@@ -37,7 +38,6 @@ ENCODED = "pass-of%2Fthe%40proxy"
 BASIC = base64.b64encode(f"somebody:{PASSWORD}".encode()).decode()
 #: Seconds that a call, and connecting, may take here.
 LONG, CONNECT = 100.0, 60.0
-PATIENT = TokenPolicy(request_timeout=CONNECT, connect_timeout=CONNECT, lease=130.0, wait_timeout=200.0)
 PLATFORM = "https://api.weixin.qq.com"
 INFO = WireRequest("GET", "/cgi-bin/user/info", credentials=Credentials({"access_token": Secret(TOKEN)}))
 
@@ -368,14 +368,12 @@ async def test_a_proxy_that_wants_a_password(transport: Transport, proxy: Connec
 
 async def test_a_proxy_that_is_down() -> None:
     """Nobody listens there: the proxy is named, not the platform."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))  # kept, so that nobody else gets the port
-        place = f"127.0.0.1:{sock.getsockname()[1]}"
-        transport = through(place)
-        with pytest.raises(TransportError, match=f"cannot connect: the proxy {place}: ") as caught:
-            await transport.send(INFO)
-        assert caught.value.maybe_acted is False
-        await transport.aclose()
+    place = f"127.0.0.1:{refusing_port()}"
+    transport = through(place)
+    with pytest.raises(TransportError, match=f"cannot connect: the proxy {place}: ") as caught:
+        await transport.send(INFO)
+    assert caught.value.maybe_acted is False
+    await transport.aclose()
 
 
 async def test_a_proxy_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

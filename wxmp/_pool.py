@@ -386,9 +386,7 @@ class Link(httpcore.AsyncNetworkBackend):
             head = await stream.ask(proxy.request(host, port), HEAD_MAX)
         except (OSError, httpcore.NetworkError) as error:
             raise httpcore.ProxyError(f"the proxy {proxy.place}: {error}") from None
-        trouble = proxy.refusal(head, host, port) if head else f"the proxy {proxy.place} hung up without an answer"
-        if not trouble and not head.endswith(b"\r\n\r\n"):
-            trouble = f"the proxy {proxy.place} does not answer as an HTTP proxy does"
+        trouble = proxy.refusal(head, host, port)
         if trouble:
             raise httpcore.ProxyError(trouble)
         return stream

@@ -66,12 +66,15 @@ class Proxy:
 
         The proxy's own words are left out: it can repeat the password in them.
         """
+        if not head:
+            return f"the proxy {self.place} hung up without an answer"
         found = _STATUS.match(head)
-        if found is None:
-            return f"the proxy {self.place} does not answer as an HTTP proxy does"
-        status = int(found[1])
-        if 200 <= status < 300:
+        status = int(found[1]) if found is not None else 0
+        opens = 200 <= status < 300
+        if opens and head.endswith(_BLANK):
             return ""
+        if opens or not status:
+            return f"the proxy {self.place} does not answer as an HTTP proxy does"
         if status == _NEEDS_PASSWORD:
             wish = "refuses user name and password" if self.authorization else "wants a user name and a password"
             return f"the proxy {self.place} {wish} (HTTP 407)"

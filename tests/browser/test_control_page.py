@@ -13,7 +13,8 @@ import pytest
 import uvicorn
 from playwright.sync_api import expect
 
-from wxmp import Client, MemoryTokenStore, TokenPolicy
+from tests.moments import PATIENT
+from wxmp import Client, MemoryTokenStore
 from wxmp.control import ControlKey, ControlServer
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from wxmp.simulator import Simulator
 
 STARTUP_SECONDS = 40.0
-#: A machine that pauses makes no refresh fail.
-PATIENT = TokenPolicy(request_timeout=60.0, connect_timeout=60.0, lease=130.0, wait_timeout=200.0)
 NEVER = "wxck_0123456789ab_" + "x" * 43
 
 #: Text whose contrast with what is behind it is too low: each element that has text of its own.

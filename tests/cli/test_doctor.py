@@ -27,9 +27,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.moments import PATIENT
 from tests.peers.gateway import Authority, Gateway
 from tests.redis_server import RedisServer, refusing_port
-from wxmp import AccountError, Client, FileTokenStore, TokenPolicy, _transport
+from wxmp import AccountError, Client, FileTokenStore, _transport
 from wxmp.cli import (
     _doctor_account,
     _doctor_callback,
@@ -835,8 +836,7 @@ def test_a_name_that_does_not_exist(ward: Ward) -> None:
 def patient(ward: Ward) -> None:
     """Let a machine that pauses change nothing of what is found on the way."""
     patch, long = ward.patch.setattr, 60.0
-    policy = TokenPolicy(request_timeout=long, connect_timeout=long, lease=2 * long, wait_timeout=3 * long)
-    make = functools.partial(Client.from_env, token_policy=policy, timeout=long)
+    make = functools.partial(Client.from_env, token_policy=PATIENT, timeout=long)
     patch(_doctor_settings, "Client", types.SimpleNamespace(from_env=make))
     for module in (_doctor_network, _doctor_account):
         patch(module, "ANSWER", long)
@@ -873,10 +873,8 @@ def test_the_platform_behind_a_proxy(ward: Ward, way: Gateway) -> None:
 @pytest.mark.usefixtures("patient")
 def test_a_proxy_that_cannot_be_reached(ward: Ward) -> None:
     """It is the proxy that is told of, and the variable that names it."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))  # kept, so that nobody else gets the port
-        place = f"127.0.0.1:{sock.getsockname()[1]}"
-        told = ward.run(WXMP_ENDPOINT="", WXMP_PROXY=f"http://{place}")
+    place = f"127.0.0.1:{refusing_port()}"
+    told = ward.run(WXMP_ENDPOINT="", WXMP_PROXY=f"http://{place}")
     assert told.errors == {"network"}
     assert f"the proxy of WXMP_PROXY: {place} refuses the connection" in told.check("network")["found"]
     assert "correct WXMP_PROXY" in told.check("network")["remedy"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,12 +112,10 @@ def test_a_proxy_that_is_not_used_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_proxy_that_refuses(wxmp: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command takes its proxy from WXMP_PROXY; one that is down is named, and its password is not."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))  # kept, so that nobody else gets the port
-        place = f"127.0.0.1:{sock.getsockname()[1]}"
-        monkeypatch.setenv("WXMP_ENDPOINT", "https://api.weixin.qq.com")
-        monkeypatch.setenv("WXMP_PROXY", f"http://somebody:pass-word@{place}")
-        done = wxmp("token", "get")
+    place = f"127.0.0.1:{refusing_port()}"
+    monkeypatch.setenv("WXMP_ENDPOINT", "https://api.weixin.qq.com")
+    monkeypatch.setenv("WXMP_PROXY", f"http://somebody:pass-word@{place}")
+    done = wxmp("token", "get")
     assert done.code == 1
     assert f"cannot connect: the proxy {place}: Connection refused (https://api.weixin.qq.com)" in done.err
     assert "pass-word" not in done.out + done.err

@@ -1,10 +1,17 @@
-"""An application of one command: a few words in the list of commands, its docstring as its own help."""
+"""What commands have in common: how options look in help, and an application of one command."""
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Final
 
-__all__ = ["OneCommand"]
+from cyclopts import App, Parameter
+
+__all__ = ["JSON", "PLAIN", "OneCommand"]
+
+#: An option without a --no- form, whose default says nothing: a switch that is off, a list that is empty.
+PLAIN: Final = Parameter(negative="", show_default=False)
+#: The switch that makes a command print one line for programs.
+JSON: Final = Parameter(name="--json", negative="", show_default=False)
 
 
 class OneCommand(App):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from wxmp._env import is_redis_address
 from wxmp._hosts import is_loopback
 from wxmp._proxy import proxy_from_env
 from wxmp.config import PRODUCTION
@@ -35,7 +36,6 @@ PORT_MAX: Final = 65_535
 SECRET_MAX: Final = 4096
 CONFIG_MAX: Final = 4 << 20
 
-_REDIS: Final = ("redis://", "rediss://", "unix://")
 _STORES: Final = "memory:, file:<folder>, redis://…, rediss://… or unix://…"
 _PEERS: Final = ("127.0.0.1", "::1")
 
@@ -140,7 +140,7 @@ def _make_store(address: str, field: str) -> TokenStore:
         from wxmp.tokens.file import FileTokenStore
 
         return FileTokenStore(rest)
-    if address.startswith(_REDIS):
+    if is_redis_address(address):
         from wxmp.tokens.redis import RedisTokenStore
 
         return RedisTokenStore(address)
@@ -356,7 +356,7 @@ def _store(table: _Table, folder: Path, warnings: list[str]) -> Callable[[], str
 
 def _can_be_store(address: str) -> bool:
     kind, _, rest = address.partition(":")
-    return kind == "memory" or (kind == "file" and bool(rest)) or address.startswith(_REDIS)
+    return kind == "memory" or (kind == "file" and bool(rest)) or is_redis_address(address)
 
 
 def _password_in(address: str) -> bool:

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from wxmp._env import is_redis_address
 from wxmp._hosts import is_loopback
 from wxmp._proxy import proxy_from_env
 from wxmp.cli._doctor_report import Finding
 from wxmp.client import Client
 from wxmp.errors import ConfigError
+from wxmp.webhook.app import dedupe_from_env
 from wxmp.webhook.crypto import check_key, check_token
-from wxmp.webhook.dedupe_redis import RedisDedupe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,23 +276,15 @@ def _callback(case: Case) -> Iterator[Finding]:
 
 
 def _dedupe(case: Case) -> Iterator[Finding]:
-    address = case.variables.get("WXMP_DEDUPE", "")
-    if not address or address.partition(":")[0] == "memory":
-        return
     try:
-        if is_redis_address(address):
-            RedisDedupe(address)
-            return
+        dedupe_from_env(case.variables, "WXMP_DEDUPE")
     except ConfigError as error:  # it says what, and does not show the address, which may hold a password
-        trouble = str(error)
-    else:
-        trouble = "It is memory:, redis://…, rediss://… or unix://…"
-    yield Finding(
-        "error",
-        "WXMP_DEDUPE does not name a store",
-        f"{trouble}; the webhook does not start.",
-        "Set it to redis://:PASSWORD@HOST:6379/0, the password percent-encoded, for all workers of the webhook.",
-    )
+        yield Finding(
+            "error",
+            "WXMP_DEDUPE does not name a store",
+            f"{error}; the webhook does not start.",
+            "Set it to redis://:PASSWORD@HOST:6379/0, the password percent-encoded, for all workers of the webhook.",
+        )
 
 
 def _store_form(case: Case) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ import attrs
 from cyclopts import Parameter
 
 from wxmp.cli import INSTALL_HINT, missing_extra
+from wxmp.cli._command import PLAIN
 from wxmp.cli._console import FAILED, USAGE_ERROR, set_up_logging
 from wxmp.simulator import AddressCheckError, Clock, Policy, Simulator, World, WorldError
 from wxmp.simulator.callbacks import CallbackSettings, check_settings
@@ -74,15 +75,15 @@ class SimOptions:
 
     port: int = 0
     host: str = "127.0.0.1"
-    allow_remote: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    allow_remote: Annotated[bool, PLAIN] = False
     appid: str | None = None
     secret_from_env: str | None = None
     followers: int | None = None
     scenario: Path | None = None
     state: Path | None = None
-    policy: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
+    policy: Annotated[tuple[str, ...], PLAIN] = ()
     speed: float | None = None
-    frozen: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    frozen: Annotated[bool, PLAIN] = False
     seed: int | None = None
     callback: str | None = None
     mode: Literal["plain", "compatible", "safe"] = "safe"

@@ -21,6 +21,7 @@ from cyclopts import App, Parameter
 
 from wxmp._asgi import send_answer
 from wxmp.cli import missing_extra
+from wxmp.cli._command import JSON, PLAIN
 from wxmp.cli._console import FAILED, USAGE_ERROR, ending, print_json, say, set_up_logging, tell
 from wxmp.cli._control_config import key_entry, read_config
 from wxmp.control.keys import PER_MINUTE, ControlKey
@@ -67,7 +68,7 @@ def serve(
     port: int | None = None,
     certfile: Path | None = None,
     keyfile: Path | None = None,
-    json_line: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    json_line: Annotated[bool, JSON] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. SIGHUP reads the keys of the file again, without a break.
 
@@ -101,8 +102,8 @@ def serve(
 def key(
     name: str,
     *,
-    appid: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
-    all_accounts: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    appid: Annotated[tuple[str, ...], PLAIN] = (),
+    all_accounts: Annotated[bool, PLAIN] = False,
     kinds: Annotated[
         tuple[Literal["access_token", "jsapi_ticket", "wx_card_ticket"], ...],
         Parameter(negative="", show_default=", ".join),
@@ -112,10 +113,10 @@ def key(
         "wx_card_ticket",
     ),
     replace: Annotated[bool, Parameter(negative="--no-replace")] = True,
-    status: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    status: Annotated[bool, PLAIN] = False,
     per_minute: int = PER_MINUTE,
     append: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Make a key for a service. The key is printed this once: only its hash goes into the file.
 
@@ -159,9 +160,7 @@ def key(
 
 
 @app.command
-def check(
-    *, config: Path, as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False
-) -> None:
+def check(*, config: Path, as_json: Annotated[bool, JSON] = False) -> None:
     """Check the settings: the file, its secrets, TLS, and whether the stores answer. The platform is not asked.
 
     Exit codes: 0 the server would start; 1 a store does not answer; 2 the settings cannot work.

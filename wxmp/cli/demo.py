@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from wxmp.cli import INSTALL_HINT, missing_extra
-from wxmp.cli._command import OneCommand
+from wxmp.cli._command import JSON, OneCommand
 from wxmp.cli._console import FAILED, FINDINGS, INTERRUPTED, USAGE_ERROR, set_up_logging
 from wxmp.errors import TokenStoreError
 from wxmp.simulator import Policy, Simulator, World
@@ -541,7 +541,7 @@ def demo(
     *,
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_WORKERS))] = 4,
     followers: Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_FOLLOWERS))] = 120,
-    json_line: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    json_line: Annotated[bool, JSON] = False,
 ) -> None:
     """Let a fleet of processes work on the simulated platform, and count its token requests.
 

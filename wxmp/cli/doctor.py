@@ -10,10 +10,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from cyclopts import Parameter
-
 from wxmp.cli._account import AccountOptions, options_of
-from wxmp.cli._command import OneCommand
+from wxmp.cli._command import JSON, PLAIN, OneCommand
 from wxmp.cli._console import FAILED, FINDINGS, ending, run, say
 from wxmp.cli._doctor_account import (
     check_call,
@@ -53,11 +51,11 @@ def doctor(
     *,
     callback: str | None = None,
     original_id: str | None = None,
-    no_push: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    no_push: Annotated[bool, PLAIN] = False,
     token_channel: Literal["stable", "plain"] | None = None,
     watch: float = 2.0,
     timeout: float = TIMEOUT,
-    as_json_line: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    as_json_line: Annotated[bool, JSON] = False,
 ) -> None:
     """Check an account as it is deployed here, and say for each problem its cause and what to do.
 

@@ -16,6 +16,7 @@ from cyclopts import App, Parameter
 
 from wxmp.api.menu import MatchRule, MenuAPI, MenuButton
 from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._command import JSON, PLAIN
 from wxmp.cli._completion import FileName  # noqa: TC001 - cyclopts reads the annotations
 from wxmp.cli._console import (
     FAILED,
@@ -65,9 +66,6 @@ SOON: Final = RetryPolicy(total_time=5.0)
 
 app: App = App(name="menu", help="Menus as YAML files (自定义菜单): pull, push, diff.")
 
-_FLAG = Parameter(negative="", show_default=False)
-_JSON = Parameter(name="--json", negative="", show_default=False)
-
 
 @attrs.frozen
 class Found:
@@ -102,8 +100,8 @@ def pull(
     /,
     *,
     account: AccountOptions | None = None,
-    force: Annotated[bool, _FLAG] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    force: Annotated[bool, PLAIN] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Write the menus that users see to a YAML file, the conditional ones included.
 
@@ -157,7 +155,7 @@ def pull(
 
 
 @app.command(name="diff")
-def compare(file: Path, /, *, account: AccountOptions | None = None, as_json: Annotated[bool, _JSON] = False) -> None:
+def compare(file: Path, /, *, account: AccountOptions | None = None, as_json: Annotated[bool, JSON] = False) -> None:
     """Show what a push of the file would change, as a unified difference. Comments and layout do not count.
 
     Exit codes: 0 no difference; 1 the platform, the network or the store failed; 2 the arguments or the file cannot
@@ -195,9 +193,9 @@ def push(
     /,
     *,
     account: AccountOptions | None = None,
-    dry_run: Annotated[bool, _FLAG] = False,
-    yes: Annotated[bool, _FLAG] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    dry_run: Annotated[bool, PLAIN] = False,
+    yes: Annotated[bool, PLAIN] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Put the menus of a file up. It shows the difference first, and asks on a terminal.
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Protocol, Self
 
 import attrs
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from wxmp.broadcast import CSVRecipients, Journal, Outcome, Pace, Progress, SQLiteJournal, from_csv
 from wxmp.broadcast.records import RunKey
 from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._command import JSON, PLAIN
 from wxmp.cli._completion import FileName  # noqa: TC001 - cyclopts reads the annotations
 from wxmp.cli._console import (
     DONE,
@@ -153,15 +154,15 @@ def template(
     account: AccountOptions | None = None,
     to: FileName | None = None,
     data: Path | None = None,
-    value: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    value: Annotated[tuple[str, ...], PLAIN] = (),
     url: str | None = None,
     journal: Path | None = None,
     per_second: float | None = None,
     per_day: int | None = None,
     concurrency: int = 20,
     encoding: str | None = None,
-    dry_run: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    dry_run: Annotated[bool, PLAIN] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Send a template message to many. Started again with the same name and journal it goes on where it ended.
 

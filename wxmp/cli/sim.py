@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from wxmp.cli._command import OneCommand
+from wxmp.cli._command import JSON, PLAIN, OneCommand
 from wxmp.cli._completion import FileName  # noqa: TC001 - cyclopts reads the annotations
 from wxmp.cli._console import FAILED, USAGE_ERROR, taking_signals
 from wxmp.cli._sim_exec import run_child
@@ -36,7 +36,7 @@ def sim(
     *,
     options: SimOptions | None = None,
     open_page: Annotated[bool, Parameter(name="--open", negative="", show_default=False)] = False,
-    json_line: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    json_line: Annotated[bool, JSON] = False,
 ) -> None:
     """Run the simulated WeChat platform (本地模拟微信平台) until Ctrl-C.
 
@@ -73,7 +73,7 @@ def sim(
 def sim_exec(
     *command: Annotated[FileName, Parameter(allow_leading_hyphen=True)],
     options: SimOptions | None = None,
-    pay: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    pay: Annotated[bool, PLAIN] = False,
 ) -> None:
     """Run a command against a simulated platform of its own, and end with its exit code.
 

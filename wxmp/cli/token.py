@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._command import JSON, PLAIN
 from wxmp.cli._console import (
     FINDINGS,
     USAGE_ERROR,
@@ -35,12 +36,9 @@ HOUR: Final = 3600
 
 app: App = App(name="token", help="The shared access_token (调用凭据): print it, look at it, replace it.")
 
-_JSON = Parameter(name="--json", negative="", show_default=False)
-_YES = Parameter(negative="", show_default=False)
-
 
 @app.command
-def get(*, account: AccountOptions | None = None, as_json: Annotated[bool, _JSON] = False) -> None:
+def get(*, account: AccountOptions | None = None, as_json: Annotated[bool, JSON] = False) -> None:
     """Print the access_token, for a tool that has to call the platform itself.
 
     It is the one that the whole fleet uses: it comes from the shared store, and the platform is only asked when there
@@ -78,7 +76,7 @@ def get(*, account: AccountOptions | None = None, as_json: Annotated[bool, _JSON
 
 
 @app.command
-def status(*, account: AccountOptions | None = None, as_json: Annotated[bool, _JSON] = False) -> None:
+def status(*, account: AccountOptions | None = None, as_json: Annotated[bool, JSON] = False) -> None:
     """Show what the shared store knows: generation, age, what is left, the last error. Never the token itself.
 
     The platform is not asked, and nothing is changed.
@@ -112,8 +110,8 @@ def status(*, account: AccountOptions | None = None, as_json: Annotated[bool, _J
 def refresh(
     *,
     account: AccountOptions | None = None,
-    yes: Annotated[bool, _YES] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    yes: Annotated[bool, PLAIN] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Replace the access_token for the whole fleet, now. Meant for one that has leaked, never for a timer.
 

@@ -15,6 +15,7 @@ from wxmp.api._pages import walk_pages
 from wxmp.api.tag import LIST_MEMBERS
 from wxmp.api.user import BATCH_GET_SIZE, LIST, UserInfo
 from wxmp.cli._account import AccountOptions, options_of
+from wxmp.cli._command import JSON, PLAIN
 from wxmp.cli._completion import FileName  # noqa: TC001 - cyclopts reads the annotations
 from wxmp.cli._console import (
     FAILED,
@@ -63,8 +64,6 @@ AT_ONCE: Final = 4
 
 app: App = App(name="user", help="Followers (用户管理): export them.")
 
-_FLAG = Parameter(negative="", show_default=False)
-
 
 @app.command
 def export(
@@ -75,10 +74,10 @@ def export(
     tag: str | None = None,
     fields: str | None = None,
     form: Annotated[Literal["csv", "jsonl"] | None, Parameter(name="--format")] = None,
-    bom: Annotated[bool, _FLAG] = False,
-    raw: Annotated[bool, _FLAG] = False,
-    resume: Annotated[bool, _FLAG] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False)] = False,
+    bom: Annotated[bool, PLAIN] = False,
+    raw: Annotated[bool, PLAIN] = False,
+    resume: Annotated[bool, PLAIN] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Write all followers with what the platform tells about them, read in hundreds.
 

@@ -24,7 +24,7 @@ from wxmp.webhook.parsing import identity, read_push
 from wxmp.webhook.replies import as_reply, late_message, render
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -214,7 +214,7 @@ class Webhook(Handlers):
         }
         values.update(settings)
         if values.get("dedupe") is None:
-            values["dedupe"] = _dedupe_from_env(prefix)
+            values["dedupe"] = dedupe_from_env(os.environ, f"{prefix}DEDUPE")
         return cls(**values)
 
     def __repr__(self) -> str:
@@ -522,9 +522,13 @@ class Webhook(Handlers):
         await self.aclose()
 
 
-def _dedupe_from_env(prefix: str) -> DedupeStore:
-    name = f"{prefix}DEDUPE"
-    value = os.environ.get(name) or "memory:"
+def dedupe_from_env(variables: Mapping[str, str], name: str) -> DedupeStore:
+    """Make the store of deliveries that a variable names; the one in memory without it.
+
+    Raises:
+        ConfigError: It cannot be one; the message names the variable.
+    """
+    value = variables.get(name) or "memory:"
     if value.partition(":")[0] == "memory":
         return MemoryDedupe()
     if is_redis_address(value):
