@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -115,11 +115,21 @@ def run_child(command: Sequence[str], options: SimOptions, *, pay: bool = False)
         checking = threading.Thread(target=connect, args=(session, stop, options.callback_wait))
         checking.start()
         try:
-            code = process.wait()
+            code = end_of(process)
         finally:
             stop.set()
             checking.join()
         return code if code >= 0 else SIGNAL_BASE - code
+
+
+def end_of(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the command to end; return its code.
+
+    Not in one go: Python sees a signal that comes just before a system call only after it, and would pass it on late.
+    """
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=1)
 
 
 def environment(session: Session) -> dict[str, str]:
